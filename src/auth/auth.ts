@@ -1,0 +1,94 @@
+import type { Channel } from '../market/event.ts'
+import type { Topic } from '../market/topic.ts'
+
+export type TierName = 'basic' | 'premium' | 'institutional'
+
+/** Numbers of one tier; the table of the contract, each changeable by setting. */
+export interface Tier {
+  readonly name: TierName
+  readonly channels: ReadonlySet<Channel>
+  /** Deepest book view; Infinity: full. */
+  readonly bookDepth: number
+  /** Data frames a minute and burst; Infinity: unlimited. */
+  readonly framesPerMinute: number
+  readonly frameBurst: number
+  readonly commandsPerSecond: number
+  readonly connections: number
+  readonly symbols: number
+  readonly resumeWindowMs: number
+  /** How far back history goes; Infinity: all. */
+  readonly historyMs: number
+  /** Replay speed; 0: no replay; Infinity: full speed. */
+  readonly replaySpeed: number
+}
+
+/** Who is calling, after every limit that holds now has been applied. */
+export interface Identity {
+  readonly tenant: string
+  /** The least of the claim, the key's tier and the tenant's ceiling. */
+  readonly tier: Tier
+  /** `sub` of a token, else the key's id, else `anonymous`. */
+  readonly subject: string
+  readonly keyId?: string
+  readonly anonymous: boolean
+  /** The admin key, or a token with scope `admin`: every route, every source. */
+  readonly admin: boolean
+  /** Epoch ms; absent for keys and anonymous callers. */
+  readonly expiresAt?: number
+  /** Limits count by this: the API key, else issuer and subject, else the address. */
+  readonly limitKey: string
+}
+
+export type Credential =
+  | { readonly kind: 'apiKey'; readonly apiKey: string }
+  | { readonly kind: 'token'; readonly token: string }
+  | { readonly kind: 'ticket'; readonly ticket: string }
+  | { readonly kind: 'none' }
+
+/** What one caller may see of one topic. */
+export type Entitlement =
+  | { readonly allowed: true; readonly depth: number; readonly oldest: number /** epoch ms; 0: all */ }
+  | { readonly allowed: false; readonly why: 'not-entitled' | 'unknown' }
+
+export interface ApiKey {
+  readonly id: string
+  readonly prefix: string
+  readonly tenant: string
+  readonly tier: TierName
+  readonly name?: string
+  readonly scope?: string
+  readonly createdAt: string
+}
+
+/**
+ * Rejections are FeedgateErrors: not-authenticated, token-expired (411 on WebSocket, 401 on REST), forbidden.
+ * Of a key only its prefix and SHA-256 are kept.
+ */
+export interface Auth {
+  /** `address`: the peer's, for anonymous callers' limits. */
+  identify(credential: Credential, address: string): Promise<Identity>
+  /** A token of ours for the caller of a key; 15 min, HS256, with `jti` and the key's id. */
+  issueToken(identity: Identity): Promise<{ accessToken: string; tokenType: 'Bearer'; expiresIn: number }>
+  /** Single use, 30 s. */
+  issueTicket(identity: Identity): Promise<{ ticket: string; expiresIn: number }>
+  /** One function decides for every way out. `what` may be a topic or what a wildcard leaves open. */
+  entitled(identity: Identity, what: Pick<Topic, 'source' | 'channel'> & { readonly tenant?: string }): Entitlement
+  createKey(spec: { tenant: string; tier: TierName; name?: string; scope?: string }): Promise<ApiKey & { key: string }>
+  listKeys(): Promise<readonly ApiKey[]>
+  /** False: no such key. Ends the key's tokens and live sessions. */
+  deleteKey(id: string): Promise<boolean>
+  /** Keys deleted and tiers lowered while sessions live. */
+  onRevoked(listener: (keyId: string) => void): () => void
+}
+
+/** Throw FeedgateError('rate-limited') with `retryAfterMs`. Counted over all connections of one `limitKey`. */
+export interface RateLimits {
+  /** One client command (WebSocket) or REST call. */
+  command(identity: Identity): Promise<void>
+  /** Takes one of the tier's connections; the answer gives it back, safe to call twice. Rejects `too-many-connections`. */
+  connection(identity: Identity): Promise<() => void>
+  /** May a data frame go now? 0: yes, and it is counted; else ms until the next may. Only for tiers with a limit. */
+  frame(identity: Identity): number
+  /** Takes `count` of the tier's symbols (negative gives back); false: over the limit, nothing taken. */
+  symbols(identity: Identity, count: number): boolean
+}

@@ -1,0 +1,171 @@
+import type { Channel, Flag, Level, Micros, Payload, VenueId } from '../market/event.ts'
+
+/** One thing asked of a source. */
+export interface Subscription {
+  readonly channel: Channel
+  /** feedgate's name (`BTC/USDT`); an eventId for odds; `tenant/conversationId` for status. */
+  readonly symbol: string
+  /** Of ohlcv. */
+  readonly timeframe?: string
+  /** Of orderbook: levels a side asked of the venue. Not part of the identity: the deepest asked wins. */
+  readonly limit?: number
+}
+
+/** Identity of a subscription within its source. */
+export function subscriptionKey(s: { channel: string; symbol: string; timeframe?: string | undefined }): string {
+  return s.timeframe === undefined ? `${s.channel}|${s.symbol}` : `${s.channel}|${s.symbol}|${s.timeframe}`
+}
+
+/** Anything but a book: ready to be numbered and published. */
+export interface DecodedEvent {
+  readonly kind: 'event'
+  readonly channel: Channel
+  /** feedgate's symbol, eventId, or `tenant/conversationId`. */
+  readonly symbol: string
+  readonly timeframe?: string
+  readonly sourceTime?: Micros
+  readonly venueSeq?: readonly [VenueId, VenueId]
+  readonly flags?: readonly Flag[]
+  readonly payload: Payload
+}
+
+/** One venue message about one book; goes through integrity before it is published. Sizes of zero are already `"0"`. */
+export interface DecodedBook {
+  readonly kind: 'book'
+  readonly symbol: string
+  readonly snapshot: boolean
+  readonly bids: readonly Level[]
+  readonly asks: readonly Level[]
+  readonly sourceTime?: Micros
+  readonly flags?: readonly Flag[]
+  /** The venue's first and last update id (Binance `U` and `u`; a snapshot's `lastUpdateId` is both). */
+  readonly first?: VenueId
+  readonly last?: VenueId
+  /** The venue's checksum after this message, unsigned. */
+  readonly checksum?: number
+}
+
+/** What a decoder makes of a frame, in the frame's order. */
+export type Decoded =
+  | DecodedEvent
+  | DecodedBook
+  /** Names the subscription, or the request by its id (Binance), or both. */
+  | { readonly kind: 'acknowledged'; readonly requestId?: number; readonly subscription?: Subscription }
+  | {
+      readonly kind: 'refused'
+      readonly requestId?: number
+      readonly subscription?: Subscription
+      readonly reason: string
+    }
+  /** The venue is alive; with a `symbol`, what it says of that symbol (Coinbase: the last trade id). */
+  | { readonly kind: 'heartbeat'; readonly symbol?: string; readonly lastTradeId?: string }
+  /** The venue announces that it will cut the connection. */
+  | { readonly kind: 'shutdown'; readonly reason: string }
+  /** Understood and of no interest, or of a type not known: counted, never fatal. */
+  | { readonly kind: 'ignored'; readonly what: string }
+  /** Cannot be right (no number, no id): to the dead-letter topic. A malformed book message makes the book unknown. */
+  | { readonly kind: 'malformed'; readonly reason: string; readonly channel?: Channel; readonly symbol?: string }
+
+export interface LinkEnd {
+  /** One short phrase for people: `closed by the venue (1006)`, `no message for 30 s`, `refused: HTTP 451`. */
+  readonly reason: string
+  /** The venue asked to wait at least this long (Retry-After). */
+  readonly retryAfterMs?: number
+}
+
+/**
+ * Where a link delivers, synchronously and in socket order: there is no queue between a socket and the manager, so
+ * nothing can overflow; to slow a venue down the manager pauses the link. Methods never throw.
+ */
+export interface LinkSink {
+  opened(): void
+  /** `frame` is the raw text (undefined for a simulator); `receivedTime` was read at the socket. */
+  decoded(update: Decoded, receivedTime: Micros, frame: string | undefined): void
+  /** Every raw frame, both ways, before it is decoded; for capture and journal. */
+  frame?(direction: 'in' | 'out', text: string, time: Micros): void
+  /** Once, last. */
+  ended(end: LinkEnd): void
+}
+
+/** One live connection. `subscribe` and `unsubscribe` pace themselves to the venue's limits. */
+export interface Link {
+  subscribe(subscriptions: readonly Subscription[]): void
+  unsubscribe(subscriptions: readonly Subscription[]): void
+  /** Stops and restarts reading from the socket: back-pressure. */
+  pause(): void
+  resume(): void
+  /** Safe to call twice; `ended` follows. */
+  close(reason: string): void
+}
+
+export interface LinkOptions {
+  /** The source's id: for logs and metrics. */
+  readonly source: string
+  readonly url?: string
+  readonly restUrl?: string
+}
+
+/** What proves a book right, and where its snapshots come from. */
+export interface BookRules {
+  /** `stream`: the venue sends snapshots by itself after a subscription; `rest`: `fetchBook` gets them. */
+  readonly snapshots: 'stream' | 'rest'
+  /**
+   * Does this message follow a book whose last update id is `local`? `old`: drop it; `gap`: something is missing and
+   * the book must be rebuilt. Absent: the venue numbers nothing.
+   */
+  follows?(local: VenueId, update: DecodedBook): 'apply' | 'old' | 'gap'
+  /** The venue's checksum over the book after the message; compared with `DecodedBook.checksum` where that is there. */
+  checksum?(book: ChecksummedBook): number
+  /** The venue keeps only the subscribed depth and never says that a level fell out of it. */
+  readonly truncates: boolean
+}
+
+/** The part of an order book that a checksum reads; `OrderBook` in `market/order-book.ts` is one. */
+export interface ChecksummedBook {
+  /** Best first, at most `depth`. */
+  top(side: 'bids' | 'asks', depth: number): readonly Level[]
+  /** CRC32 (unsigned) as Kraken defines it: top 10 asks then bids, without the point and leading zeros. */
+  krakenChecksum(): number
+}
+
+/** How trade ids behave, so that doubles are dropped and holes found. */
+export interface TradeRules {
+  /** Ids of one symbol grow by exactly 1, so a jump is a hole. */
+  readonly contiguousIds: boolean
+}
+
+export interface Instrument {
+  readonly symbol: string
+  readonly venueSymbol: string
+  readonly status: string
+}
+
+/**
+ * The way to one kind of source. A connector holds no connection and no state of its own: `open` makes links, one for
+ * each route, and the manager supervises them.
+ */
+export interface Connector {
+  readonly kind: string
+  readonly channels: readonly Channel[]
+  /** Of ohlcv, as feedgate names them. */
+  readonly timeframes: readonly string[]
+  readonly bookRules: BookRules
+  readonly tradeRules: TradeRules
+  /** Subscriptions of different routes need different sockets (hosts or paths). */
+  route(subscription: Subscription): string
+  /**
+   * Subscriptions that can share one link, at most what the venue allows on a connection.
+   * The book depth that will be asked of the venue for a wanted `limit`; 0: all that the venue sends.
+   */
+  bookDepth(limit: number | undefined): number
+  readonly subscriptionsPerLink: number
+  /** Connection attempts that the venue allows. */
+  readonly connects: { readonly count: number; readonly perMs: number }
+  /** Is the symbol one the connector can name at the venue? A reason if not. */
+  refuse(subscription: Subscription): string | undefined
+  open(route: string, options: LinkOptions, sink: LinkSink): Link
+  /** A book by REST. Rejects with a FeedgateError; obeys the venue's weights and Retry-After. */
+  fetchBook?(symbol: string, depth: number, options: LinkOptions, signal: AbortSignal): Promise<DecodedBook>
+  /** The venue's instruments, or undefined when it has no list. Rejects when it cannot be had now. */
+  fetchInstruments?(options: LinkOptions, signal: AbortSignal): Promise<readonly Instrument[]>
+}

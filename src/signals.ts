@@ -1,0 +1,40 @@
+/** Facts that the program tells about itself. Emitters name no listener; `metrics/` and logs listen. */
+export class Signal<T> {
+  readonly #listeners = new Set<(fact: T) => void>()
+
+  emit(fact: T): void {
+    for (const listener of this.#listeners) listener(fact)
+  }
+
+  /** The answer removes the listener. */
+  on(listener: (fact: T) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+}
+
+export const signals = {
+  /** A connection to a venue changed its state. */
+  sourceState: new Signal<{ source: string; state: string; reason: string; attempt: number }>(),
+  /** Frames read from a venue. */
+  framesReceived: new Signal<{ source: string; count: number }>(),
+  /** Frames of a type we do not know. */
+  frameIgnored: new Signal<{ source: string; what: string }>(),
+  eventsPublished: new Signal<{ source: string; channel: string; count: number }>(),
+  deadLetter: new Signal<{ source: string; reason: string }>(),
+  /** A book failed its proof (`reason`: checksum, sequence, …) and is being rebuilt. */
+  bookGap: new Signal<{ source: string; symbol: string; reason: string }>(),
+  /** A hole was declared in a topic. */
+  gap: new Signal<{ source: string; channel: string; reason: string }>(),
+  /** Events and odds prices the recorder took from the bus. */
+  recorderConsumed: new Signal<{ events: number; odds: number }>(),
+  recorderWrote: new Signal<{ rows: number; ms: number }>(),
+  recorderError: new Signal<{ reason: string }>(),
+  cacheSet: new Signal<{ count: number }>(),
+  clientConnected: new Signal<{ endpoint: string; tier: string }>(),
+  clientDisconnected: new Signal<{ endpoint: string; tier: string; code: number }>(),
+  framesSent: new Signal<{ count: number; bytes: number }>(),
+  clientError: new Signal<{ code: string }>(),
+  /** From receivedTime to sentTime, µs. */
+  latency: new Signal<{ micros: number }>(),
+} as const
