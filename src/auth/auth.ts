@@ -72,8 +72,16 @@ export interface Auth {
   /** Single use, 30 s. */
   issueTicket(identity: Identity): Promise<{ ticket: string; expiresIn: number }>
   /** One function decides for every way out. `what` may be a topic or what a wildcard leaves open. */
-  entitled(identity: Identity, what: Pick<Topic, 'source' | 'channel'> & { readonly tenant?: string }): Entitlement
-  createKey(spec: { tenant: string; tier: TierName; name?: string; scope?: string }): Promise<ApiKey & { key: string }>
+  entitled(
+    identity: Identity,
+    what: Pick<Topic, 'source' | 'channel'> & { readonly tenant?: string },
+  ): Entitlement
+  createKey(spec: {
+    tenant: string
+    tier: TierName
+    name?: string
+    scope?: string
+  }): Promise<ApiKey & { key: string }>
   listKeys(): Promise<readonly ApiKey[]>
   /** False: no such key. Ends the key's tokens and live sessions. */
   deleteKey(id: string): Promise<boolean>

@@ -12,7 +12,11 @@ export interface Subscription {
 }
 
 /** Identity of a subscription within its source. */
-export function subscriptionKey(s: { channel: string; symbol: string; timeframe?: string | undefined }): string {
+export function subscriptionKey(s: {
+  channel: string
+  symbol: string
+  timeframe?: string | undefined
+}): string {
   return s.timeframe === undefined ? `${s.channel}|${s.symbol}` : `${s.channel}|${s.symbol}|${s.timeframe}`
 }
 
@@ -64,7 +68,12 @@ export type Decoded =
   /** Understood and of no interest, or of a type not known: counted, never fatal. */
   | { readonly kind: 'ignored'; readonly what: string }
   /** Cannot be right (no number, no id): to the dead-letter topic. A malformed book message makes the book unknown. */
-  | { readonly kind: 'malformed'; readonly reason: string; readonly channel?: Channel; readonly symbol?: string }
+  | {
+      readonly kind: 'malformed'
+      readonly reason: string
+      readonly channel?: Channel
+      readonly symbol?: string
+    }
 
 export interface LinkEnd {
   /** One short phrase for people: `closed by the venue (1006)`, `no message for 30 s`, `refused: HTTP 451`. */

@@ -117,7 +117,11 @@ export interface OddsMarket {
   readonly status: 'OPEN' | 'SUSPENDED' | 'CLOSED' | 'SETTLED' | 'VOID'
   readonly version: number
   readonly betDelay?: number
-  readonly selections: readonly { readonly selectionId: string; readonly name: string; readonly status: string }[]
+  readonly selections: readonly {
+    readonly selectionId: string
+    readonly name: string
+    readonly status: string
+  }[]
 }
 
 export interface OddsPrice {

@@ -31,7 +31,10 @@ const interned = new Map<string, Topic>()
 /** Symbols may hold anything a venue invents; what would break a topic id or a pattern is percent-encoded. */
 export function encodeSymbol(symbol: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is being encoded
-  return symbol.replace(/[|*%\u0000-\u001f\u007f]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`)
+  return symbol.replace(
+    /[|*%\u0000-\u001f\u007f]/g,
+    (c) => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+  )
 }
 
 /**
@@ -39,7 +42,10 @@ export function encodeSymbol(symbol: string): string {
  * The table is bounded by the topics that sources carry, which only operators can add to.
  */
 export function topicOf(source: string, channel: Channel, subject: string, timeframe?: string): Topic {
-  const id = timeframe === undefined ? `${source}|${channel}|${subject}` : `${source}|${channel}|${subject}|${timeframe}`
+  const id =
+    timeframe === undefined
+      ? `${source}|${channel}|${subject}`
+      : `${source}|${channel}|${subject}|${timeframe}`
   const known = interned.get(id)
   if (known) return known
   const slash = channel === 'status' ? subject.indexOf('/') : -1
@@ -64,7 +70,8 @@ export function parseTopic(id: string): Topic | undefined {
   const known = interned.get(id)
   if (known) return known
   const [source, channel, subject, timeframe, ...rest] = id.split('|')
-  if (rest.length > 0 || !source || !subject || !channel || !Object.hasOwn(CHANNELS, channel)) return undefined
+  if (rest.length > 0 || !source || !subject || !channel || !Object.hasOwn(CHANNELS, channel))
+    return undefined
   if (CHANNELS[channel as Channel].timeframe !== (timeframe !== undefined)) return undefined
   return topicOf(source, channel as Channel, subject, timeframe)
 }
