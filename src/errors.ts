@@ -42,6 +42,7 @@ export const ERRORS = {
   'source-stale': { status: 503, ws: 503, retryable: true, title: 'Source is stale' },
   'store-unavailable': { status: 503, ws: 503, retryable: true, title: 'Store is not available' },
   'venue-unavailable': { status: 503, ws: 503, retryable: true, title: 'Venue does not answer' },
+  'data-dir-locked': { status: 500, ws: 503, retryable: false, title: 'Data directory in use' },
   'bad-setting': { status: 500, ws: 503, retryable: false, title: 'Wrong setting' },
 } as const satisfies Record<
   string,
@@ -61,4 +62,10 @@ export class FeedgateError extends Error {
     this.code = code
     if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs
   }
+}
+
+/** Of a command: 2 for a wrong call or setting, 1 for a failure. */
+export function exitCodeOf(error: FeedgateError): 1 | 2 {
+  const { status } = ERRORS[error.code]
+  return error.code === 'bad-setting' || (status >= 400 && status < 500) ? 2 : 1
 }

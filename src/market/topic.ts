@@ -30,11 +30,13 @@ const interned = new Map<string, Topic>()
 
 /** Symbols may hold anything a venue invents; what would break a topic id or a pattern is percent-encoded. */
 export function encodeSymbol(symbol: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is being encoded
-  return symbol.replace(
-    /[|*%\u0000-\u001f\u007f]/g,
-    (c) => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
-  )
+  let encoded = ''
+  for (const c of symbol) {
+    const code = c.charCodeAt(0)
+    const breaks = c === '|' || c === '*' || c === '%' || code < 0x20 || code === 0x7f
+    encoded += breaks ? `%${code.toString(16).toUpperCase().padStart(2, '0')}` : c
+  }
+  return encoded
 }
 
 /**

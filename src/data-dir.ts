@@ -1,0 +1,141 @@
+import { randomBytes } from 'node:crypto'
+import {
+  accessSync,
+  constants,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { FeedgateError } from './errors.ts'
+
+/**
+ * `DATA_DIR`: one gateway at a time. The lock is a file naming its owner's process, made by a hard link (which fails if
+ * the name is taken, on every file system), and void as soon as that process is gone: after a kill -9 the next start
+ * need not wait.
+ */
+export interface DataDir {
+  readonly path: string
+  /** Tells other commands on this machine where the gateway is and lets them in; mode 0600. */
+  announce(gateway: RunningGateway): void
+  /** Safe to call twice. */
+  release(): void
+}
+
+/** Where a running gateway answers, and the admin credential it made for commands of the same user. */
+export interface RunningGateway {
+  readonly url: string
+  readonly adminKey: string
+}
+
+interface Owner {
+  readonly pid: number
+  /** When the process began, in the kernel's ticks: a pid alone may have been given to somebody else. */
+  readonly began: string
+}
+
+/** Throws `bad-setting` if the folder cannot be used, `internal` if another gateway holds it. */
+export function openDataDir(path: string): DataDir {
+  makeDataDir(path)
+  const lock = join(path, 'gateway.lock')
+  const endpoint = join(path, 'gateway.json')
+  takeLock(path, lock)
+  let held = true
+  return {
+    path,
+    announce: (gateway) => writePrivate(endpoint, JSON.stringify(gateway)),
+    release: () => {
+      if (!held) return
+      held = false
+      rmSync(endpoint, { force: true })
+      rmSync(lock, { force: true })
+    },
+  }
+}
+
+/** The gateway that holds the folder now, if one does. */
+export function findRunningGateway(path: string): RunningGateway | undefined {
+  const owner = readJson<Owner>(join(path, 'gateway.lock'))
+  return owner && isAlive(owner) ? readJson<RunningGateway>(join(path, 'gateway.json')) : undefined
+}
+
+/** Creates or replaces a file that only its owner may read, in one step. */
+export function writePrivate(path: string, text: string): void {
+  const draft = `${path}.${process.pid}`
+  writeFileSync(draft, text, { mode: 0o600 })
+  renameSync(draft, path)
+}
+
+export function makeDataDir(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+    accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK)
+    // Access rights do not tell of a read-only file system; a write does.
+    const probe = join(path, `.probe-${process.pid}`)
+    writeFileSync(probe, '')
+    rmSync(probe)
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code
+    throw new FeedgateError(
+      'bad-setting',
+      `setting DATA_DIR (dataDir) is ${JSON.stringify(path)}, which cannot be written (${code}): accepted is a folder that this user can create or write`,
+      { cause },
+    )
+  }
+}
+
+function takeLock(path: string, lock: string): void {
+  const claim = join(path, `.claim-${process.pid}-${randomBytes(4).toString('hex')}`)
+  writeFileSync(claim, JSON.stringify({ pid: process.pid, began: beganAt(process.pid) } satisfies Owner))
+  try {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      try {
+        linkSync(claim, lock)
+        return
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause
+      }
+      const owner = readJson<Owner>(lock)
+      if (owner && isAlive(owner)) break
+      rmSync(lock, { force: true })
+    }
+  } finally {
+    rmSync(claim, { force: true })
+  }
+  const owner = readJson<Owner>(lock)
+  throw new FeedgateError(
+    'data-dir-locked',
+    `DATA_DIR ${path} is in use by the gateway with process id ${owner?.pid ?? 'unknown'}: stop that one, or give this one another DATA_DIR`,
+  )
+}
+
+function isAlive(owner: Owner): boolean {
+  try {
+    process.kill(owner.pid, 0)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+  }
+  return beganAt(owner.pid) === owner.began
+}
+
+/** The start time of a process from /proc; empty where there is none, and the pid must do. */
+function beganAt(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The second field, the command, may hold spaces and ends with the last parenthesis; the start time is field 22.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+  } catch {
+    return ''
+  }
+}
+
+function readJson<T>(path: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as T
+  } catch {
+    return undefined
+  }
+}
