@@ -100,7 +100,7 @@ function takeLock(path: string, lock: string): void {
       }
       const owner = readJson<Owner>(lock)
       if (owner && isAlive(owner)) break
-      rmSync(lock, { force: true })
+      removeStale(lock, `${claim}.stale`)
     }
   } finally {
     rmSync(claim, { force: true })
@@ -110,6 +110,18 @@ function takeLock(path: string, lock: string): void {
     'data-dir-locked',
     `DATA_DIR ${path} is in use by the gateway with process id ${owner?.pid ?? 'unknown'}: stop that one, or give this one another DATA_DIR`,
   )
+}
+
+/** Another start may have replaced the dead owner's lock meanwhile: what was taken away alive is put back. */
+function removeStale(lock: string, aside: string): void {
+  try {
+    renameSync(lock, aside)
+  } catch {
+    return
+  }
+  const taken = readJson<Owner>(aside)
+  if (taken && isAlive(taken)) linkSync(aside, lock)
+  rmSync(aside, { force: true })
 }
 
 function isAlive(owner: Owner): boolean {
