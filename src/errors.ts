@@ -42,6 +42,7 @@ export const ERRORS = {
   'source-stale': { status: 503, ws: 503, retryable: true, title: 'Source is stale' },
   'store-unavailable': { status: 503, ws: 503, retryable: true, title: 'Store is not available' },
   'venue-unavailable': { status: 503, ws: 503, retryable: true, title: 'Venue does not answer' },
+  'port-unavailable': { status: 500, ws: 503, retryable: true, title: 'Port not available' },
   'data-dir-locked': { status: 500, ws: 503, retryable: false, title: 'Data directory in use' },
   'bad-setting': { status: 500, ws: 503, retryable: false, title: 'Wrong setting' },
 } as const satisfies Record<
