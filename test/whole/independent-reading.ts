@@ -6,21 +6,51 @@ import { CAPTURES } from './program.ts'
  * A second, plain reading of the captures, that shares no code with the program: maps and big decimals, no cleverness.
  */
 
-type Side = Map<string, string>
+interface PlainLevel {
+  text: [price: string, size: string]
+  /** The price as an integer of a scale common to all, exact. */
+  scaled: bigint
+}
+type Side = Map<string, PlainLevel>
 export interface PlainBook {
   bids: Side
   asks: Side
 }
 
-/** Prices as integers of a common scale, exact. */
-function scaled(price: string): bigint {
-  const [whole, fraction = ''] = price.split('.')
-  return BigInt(whole! + fraction.padEnd(20, '0'))
+export function top(side: Side, count: number, best: 'highest' | 'lowest'): [string, string][] {
+  const sign = best === 'lowest' ? 1n : -1n
+  return [...side.values()]
+    .sort((a, b) => Number((a.scaled - b.scaled) * sign > 0n) * 2 - 1)
+    .slice(0, count)
+    .map((level) => level.text)
 }
 
-export function top(side: Side, count: number, best: 'highest' | 'lowest'): [string, string][] {
-  const levels = [...side].sort(([a], [b]) => (scaled(a) < scaled(b) ? -1 : 1))
-  return (best === 'highest' ? levels.reverse() : levels).slice(0, count)
+function set(side: Side, price: string, size: string): void {
+  const [whole, fraction = ''] = price.split('.')
+  const scaled = BigInt(whole! + fraction.padEnd(20, '0'))
+  // The same price may be written with other trailing zeros.
+  const key = String(scaled)
+  if (/^[0.]+$/.test(size)) side.delete(key)
+  else side.set(key, { text: [price, size], scaled })
+}
+
+/** Takes the worst levels away until `count` are left. */
+function truncate(side: Side, count: number, worst: 'highest' | 'lowest'): void {
+  while (side.size > count) {
+    let found: string | undefined
+    for (const [key, { scaled }] of side) {
+      const limit = found === undefined ? undefined : side.get(found)!.scaled
+      if (limit === undefined || (worst === 'highest' ? scaled > limit : scaled < limit)) found = key
+    }
+    side.delete(found!)
+  }
+}
+
+function newBook(levels: { bids: [string, string][]; asks: [string, string][] }): PlainBook {
+  const book: PlainBook = { bids: new Map(), asks: new Map() }
+  for (const [price, size] of levels.bids) set(book.bids, price, size)
+  for (const [price, size] of levels.asks) set(book.asks, price, size)
+  return book
 }
 
 function frames(file: string): unknown[] {
@@ -30,12 +60,6 @@ function frames(file: string): unknown[] {
     if (match) found.push(JSON.parse(match[1]!))
   }
   return found
-}
-
-function set(side: Side, price: string, size: string): void {
-  // The same price may be written with other trailing zeros.
-  for (const known of side.keys()) if (scaled(known) === scaled(price)) side.delete(known)
-  if (!/^[0.]+$/.test(size)) side.set(price, size)
 }
 
 function bookOf(books: Map<string, PlainBook>, symbol: string): PlainBook {
@@ -58,7 +82,7 @@ export function readBinance(): Map<string, PlainBook> {
       bids: [string, string][]
       asks: [string, string][]
     }
-    books.set(match[1]!, { bids: new Map(snapshot.bids), asks: new Map(snapshot.asks) })
+    books.set(match[1]!, newBook(snapshot))
     last.set(match[1]!, snapshot.lastUpdateId)
   }
   for (const frame of frames('binance.ws.txt') as {
@@ -81,8 +105,7 @@ export function readCoinbase(): Map<string, PlainBook> {
     asks: [string, string][]
     changes: [string, string, string][]
   }[]) {
-    if (frame.type === 'snapshot')
-      books.set(frame.product_id, { bids: new Map(frame.bids), asks: new Map(frame.asks) })
+    if (frame.type === 'snapshot') books.set(frame.product_id, newBook(frame))
     if (frame.type !== 'l2update') continue
     const book = books.get(frame.product_id)!
     for (const [side, price, size] of frame.changes) set(side === 'buy' ? book.bids : book.asks, price, size)
@@ -103,8 +126,8 @@ export function readKraken(): { books: Map<string, PlainBook>; updates: number }
       for (const [price, size] of [...(map.bs ?? []), ...(map.b ?? [])]) set(book.bids, price, size)
     }
     // The venue keeps 1,000 levels and never says which fell out.
-    book.bids = new Map(top(book.bids, 1000, 'highest'))
-    book.asks = new Map(top(book.asks, 1000, 'lowest'))
+    truncate(book.bids, 1000, 'lowest')
+    truncate(book.asks, 1000, 'highest')
     if (!('as' in (frame[1] as object))) updates++
   }
   return { books, updates }
