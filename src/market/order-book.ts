@@ -1,0 +1,279 @@
+import { CRC_START, crcDigits, crcText, crcValue } from './crc32.ts'
+import { fractionLength, isZero, ticksOf } from './decimal.ts'
+import type { Decimal, Level } from './event.ts'
+
+export type Side = 'bids' | 'asks'
+
+/**
+ * A price as an integer of 10^-scale, negated for asks, so that on both sides the best is the greatest.
+ * A bigint only above 2^53: JavaScript compares the two kinds exactly.
+ */
+type Ticks = number | bigint
+
+/** Levels a side at most. When a side is full its worst level goes: it is the farthest from any trade. */
+const MAX_LEVELS = 100_000
+/** Kraken's checksum covers so many levels a side. */
+const KRAKEN_LEVELS = 10
+/** The contract's checksum covers so many levels a side. */
+const CHECKSUM_LEVELS = 25
+/** Changes are mostly this near to the best level: there a short loop beats a search and a block move. */
+const NEAR = 16
+
+/** One side: sorted arrays, the best level last, so that the usual change moves little. */
+class BookSide {
+  readonly ticks: Ticks[] = []
+  readonly levels: Level[] = []
+  /** Grows with every message. */
+  revision = 0
+  /** Lowest rank that the last message touched; 0 is the best. */
+  touched = 0
+
+  /** Keeps the level in its place; size "0" removes it. */
+  set(ticks: Ticks, level: Level, removes: boolean): void {
+    const at = this.#find(ticks)
+    const found = this.ticks[at] === ticks
+    if (removes && !found) return
+    const rank = this.ticks.length - at - (found ? 1 : 0)
+    if (rank < this.touched) this.touched = rank
+    if (!found) {
+      insertAt(this.ticks, at, ticks)
+      insertAt(this.levels, at, level)
+    } else if (removes) {
+      removeAt(this.ticks, at)
+      removeAt(this.levels, at)
+    } else this.levels[at] = level
+  }
+
+  /** The first place whose price is not worse. */
+  #find(ticks: Ticks): number {
+    const all = this.ticks
+    let high = all.length
+    const near = high - NEAR
+    if (near <= 0 || all[near]! < ticks) {
+      while (high > 0 && all[high - 1]! >= ticks) high--
+      return high
+    }
+    let low = 0
+    high = near
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (all[middle]! < ticks) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** Forgets the worst levels beyond `count`. */
+  truncate(count: number): void {
+    const excess = this.ticks.length - count
+    if (excess <= 0) return
+    this.ticks.splice(0, excess)
+    this.levels.splice(0, excess)
+    if (count < this.touched) this.touched = count
+  }
+
+  clear(): void {
+    this.ticks.length = 0
+    this.levels.length = 0
+    this.touched = 0
+    this.revision++
+  }
+}
+
+function insertAt<T>(array: T[], at: number, item: T): void {
+  const end = array.length
+  if (end - at > NEAR) {
+    array.splice(at, 0, item)
+    return
+  }
+  array.push(item)
+  for (let to = end; to > at; to--) array[to] = array[to - 1]!
+  array[at] = item
+}
+
+function removeAt<T>(array: T[], at: number): void {
+  const end = array.length - 1
+  if (end - at > NEAR) {
+    array.splice(at, 1)
+    return
+  }
+  for (let to = at; to < end; to++) array[to] = array[to + 1]!
+  array.pop()
+}
+
+/**
+ * An order book with exact decimals: it orders by integers at the instrument's scale, which it learns from the prices,
+ * and keeps each level's text as it was sent. Levels given to it must not be changed afterwards.
+ */
+export class OrderBook {
+  readonly #bids = new BookSide()
+  readonly #asks = new BookSide()
+  readonly #limit: number
+  /** Longest fraction seen among the prices. */
+  #scale = 0
+  /** Checksum state behind the asks, and behind both sides; of the revisions beside them. */
+  #krakenAsks = CRC_START
+  #krakenBoth = CRC_START
+  #asksHashed = -1
+  #bidsHashed = -1
+
+  /** `truncateTo`: levels a side that are kept after each message, where the venue says nothing of those beyond. */
+  constructor(options: { readonly truncateTo?: number } = {}) {
+    this.#limit = Math.min(options.truncateTo || MAX_LEVELS, MAX_LEVELS)
+  }
+
+  /** Replaces the book. The levels may come in any order. */
+  reset(bids: readonly Level[], asks: readonly Level[]): void {
+    this.clear()
+    this.#fill(this.#bids, bids, 1)
+    this.#fill(this.#asks, asks, -1)
+  }
+
+  /** One message: a size of zero removes the level, which need not be there. */
+  apply(bids: readonly Level[], asks: readonly Level[]): void {
+    this.#change(this.#bids, bids, 1)
+    this.#change(this.#asks, asks, -1)
+  }
+
+  clear(): void {
+    this.#bids.clear()
+    this.#asks.clear()
+    this.#scale = 0
+    this.#asksHashed = this.#bidsHashed = -1
+  }
+
+  #fill(side: BookSide, levels: readonly Level[], sign: 1 | -1): void {
+    // From the worst to the best, whichever way the venue sorts: then each level goes to the near end.
+    const first = levels[0]
+    const last = levels.at(-1)
+    const bestFirst = first && last && this.#ticks(first[0], sign) > this.#ticks(last[0], sign)
+    this.#change(side, bestFirst ? levels.toReversed() : levels, sign)
+    side.touched = 0
+  }
+
+  #change(side: BookSide, levels: readonly Level[], sign: 1 | -1): void {
+    side.revision++
+    side.touched = Number.POSITIVE_INFINITY
+    for (let at = 0; at < levels.length; at++) {
+      const level = levels[at]!
+      side.set(this.#ticks(level[0], sign), level, isZero(level[1]))
+    }
+    side.truncate(this.#limit)
+  }
+
+  /** Digits are read without `Number`: it is slower, and wrong above 2^53. */
+  #ticks(price: Decimal, sign: 1 | -1): Ticks {
+    let value = 0
+    let dot = -1
+    const end = price.length
+    let at = price.charCodeAt(0) === 45 ? 1 : 0
+    const negative = at === 1
+    for (; at < end; at++) {
+      const code = price.charCodeAt(at)
+      if (code === 46) dot = at
+      else value = value * 10 + (code - 48)
+    }
+    const missing = this.#scale - (dot < 0 ? 0 : end - dot - 1)
+    if (missing < 0) {
+      this.#rescale(fractionLength(price))
+      return this.#ticks(price, sign)
+    }
+    if (missing > 0) value *= missing < 23 ? POWERS[missing]! : Number.POSITIVE_INFINITY
+    if (value <= Number.MAX_SAFE_INTEGER) return (sign === 1) === negative ? 0 - value : value
+    const exact = ticksOf(price, this.#scale)
+    return sign === 1 ? exact : -exact
+  }
+
+  /** A price with a longer fraction came: rare, and mostly while the first snapshot is read. */
+  #rescale(scale: number): void {
+    const factor = 10n ** BigInt(scale - this.#scale)
+    this.#scale = scale
+    for (const side of [this.#bids, this.#asks]) {
+      side.ticks.forEach((ticks, at) => {
+        const exact = BigInt(ticks) * factor
+        const small = Number(exact)
+        side.ticks[at] = Number.isSafeInteger(small) ? small : exact
+      })
+    }
+  }
+
+  #side(side: Side): BookSide {
+    return side === 'bids' ? this.#bids : this.#asks
+  }
+
+  /** Levels of the side. */
+  size(side: Side): number {
+    return this.#side(side).levels.length
+  }
+
+  /** The level of a rank, 0 being the best. */
+  at(side: Side, rank: number): Level | undefined {
+    const { levels } = this.#side(side)
+    return levels[levels.length - 1 - rank]
+  }
+
+  /** Best first, at most `depth`. */
+  top(side: Side, depth: number): Level[] {
+    const { levels } = this.#side(side)
+    const best: Level[] = []
+    for (let at = levels.length - 1; at >= 0 && best.length < depth; at--) best.push(levels[at]!)
+    return best
+  }
+
+  /** Does the best bid reach the best ask? No venue's true book does. */
+  crossed(): boolean {
+    const bid = this.#bids.ticks.at(-1)
+    const ask = this.#asks.ticks.at(-1)
+    return bid !== undefined && ask !== undefined && bid >= -ask
+  }
+
+  /** Number of messages the side has seen; see `touchedSince`. */
+  revision(side: Side): number {
+    return this.#side(side).revision
+  }
+
+  /** The lowest rank that may have changed since a revision; Infinity: none. */
+  touchedSince(side: Side, revision: number): number {
+    const current = this.#side(side)
+    if (current.revision === revision) return Number.POSITIVE_INFINITY
+    return current.revision === revision + 1 ? current.touched : 0
+  }
+
+  /** The contract's own: CRC32 of the best levels (at most 25 and `depth`), `price:size` joined by `|`, asks first. */
+  checksum(depth: number = CHECKSUM_LEVELS): number {
+    const levels = Math.min(depth || CHECKSUM_LEVELS, CHECKSUM_LEVELS)
+    return bookChecksum(this.top('bids', levels), this.top('asks', levels))
+  }
+
+  /** Kraken's: the best 10 asks, then bids, as digits alone. Hashes again only what changed near the top. */
+  krakenChecksum(): number {
+    const asksSame = this.touchedSince('asks', this.#asksHashed) >= KRAKEN_LEVELS
+    const bidsSame = this.touchedSince('bids', this.#bidsHashed) >= KRAKEN_LEVELS
+    if (!asksSame) this.#krakenAsks = krakenState(CRC_START, this.#asks.levels)
+    if (!asksSame || !bidsSame) this.#krakenBoth = krakenState(this.#krakenAsks, this.#bids.levels)
+    this.#asksHashed = this.#asks.revision
+    this.#bidsHashed = this.#bids.revision
+    return crcValue(this.#krakenBoth)
+  }
+}
+
+const POWERS = Array.from({ length: 23 }, (_, power) => 10 ** power)
+
+function krakenState(state: number, levels: readonly Level[]): number {
+  const last = Math.max(0, levels.length - KRAKEN_LEVELS)
+  let crc = state
+  for (let at = levels.length - 1; at >= last; at--) {
+    const level = levels[at]!
+    crc = crcDigits(crcDigits(crc, level[0]), level[1])
+  }
+  return crc
+}
+
+/** The contract's checksum of a view's best levels, best first; what is beyond 25 a side does not count. */
+export function bookChecksum(bids: readonly Level[], asks: readonly Level[]): number {
+  const pieces: string[] = []
+  for (const side of [asks, bids]) {
+    for (const [price, size] of side.slice(0, CHECKSUM_LEVELS)) pieces.push(`${price}:${size}`)
+  }
+  return crcValue(crcText(CRC_START, pieces.join('|')))
+}
