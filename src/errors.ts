@@ -41,6 +41,8 @@ export const ERRORS = {
   'source-down': { status: 503, ws: 503, retryable: true, title: 'Source is down' },
   'source-stale': { status: 503, ws: 503, retryable: true, title: 'Source is stale' },
   'store-unavailable': { status: 503, ws: 503, retryable: true, title: 'Store is not available' },
+  'issuer-unavailable': { status: 503, ws: 503, retryable: true, title: 'Token issuer does not answer' },
+  'not-ready': { status: 503, ws: 503, retryable: true, title: 'Not ready' },
   'venue-unavailable': { status: 503, ws: 503, retryable: true, title: 'Venue does not answer' },
   'port-unavailable': { status: 500, ws: 503, retryable: true, title: 'Port not available' },
   'data-dir-locked': { status: 500, ws: 503, retryable: false, title: 'Data directory in use' },

@@ -25,13 +25,13 @@ export interface Tier {
 /** Who is calling, after every limit that holds now has been applied. */
 export interface Identity {
   readonly tenant: string
-  /** The least of the claim, the key's tier and the tenant's ceiling. */
+  /** The least of the claim, the key's tier and the tenant's ceiling, as they are at the moment of reading. */
   readonly tier: Tier
   /** `sub` of a token, else the key's id, else `anonymous`. */
   readonly subject: string
   readonly keyId?: string
   readonly anonymous: boolean
-  /** The admin key, or a token with scope `admin`: every route, every source. */
+  /** The admin key, or a key or token with scope `admin`: admin routes and restricted sources. */
   readonly admin: boolean
   /** Epoch ms; absent for keys and anonymous callers. */
   readonly expiresAt?: number
@@ -60,11 +60,19 @@ export interface ApiKey {
   readonly createdAt: string
 }
 
+export interface Tenant {
+  readonly tenant: string
+  /** The ceiling of what its keys and tokens may be. */
+  readonly tier: TierName
+  readonly createdAt: string
+}
+
 /**
  * Rejections are FeedgateErrors: not-authenticated, token-expired (411 on WebSocket, 401 on REST), forbidden.
  * Of a key only its prefix and SHA-256 are kept.
  */
 export interface Auth {
+  readonly tiers: Readonly<Record<TierName, Tier>>
   /** `address`: the peer's, for anonymous callers' limits. */
   identify(credential: Credential, address: string): Promise<Identity>
   /** A token of ours for the caller of a key; 15 min, HS256, with `jti` and the key's id. */
@@ -85,7 +93,13 @@ export interface Auth {
   listKeys(): Promise<readonly ApiKey[]>
   /** False: no such key. Ends the key's tokens and live sessions. */
   deleteKey(id: string): Promise<boolean>
-  /** Keys deleted and tiers lowered while sessions live. */
+  listTenants(): Promise<readonly Tenant[]>
+  /**
+   * The ceiling holds for live sessions from now on: `Identity.tier` follows it. Undefined: no such tenant (a tenant is
+   * made by its first key).
+   */
+  setTenantTier(tenant: string, tier: TierName): Promise<Tenant | undefined>
+  /** Keys deleted while sessions live, and keys of a tenant whose ceiling was lowered. */
   onRevoked(listener: (keyId: string) => void): () => void
 }
 
