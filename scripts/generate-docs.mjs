@@ -1,0 +1,46 @@
+// npm run docs: writes what can drift into the README, from the code; `--check` fails if it differs.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { environmentName, Settings } from '../dist/config.js'
+import { loadConnectors } from '../dist/connectors/registry.js'
+
+const README = new URL('../README.md', import.meta.url)
+
+function settingsTable() {
+  const rows = Object.entries(Settings.properties).map(([name, schema]) => {
+    const environment = name === 'sources' ? '–' : `\`${environmentName(name)}\``
+    const fallback = schema.default === undefined ? '–' : `\`${schema.default}\``
+    return `| ${environment} | \`${name}\` | ${fallback} | ${schema.description ?? ''} |`
+  })
+  return ['| environment | file | default | |', '| --- | --- | --- | --- |', ...rows].join('\n')
+}
+
+async function venuesTable() {
+  const connectors = await loadConnectors()
+  const rows = connectors.venues().map((venue) => {
+    const proof = [
+      venue.book.follows ? 'sequence numbers' : '',
+      venue.book.checksum ? 'checksum' : '',
+      venue.trades.contiguousIds ? 'trade ids' : '',
+    ].filter(Boolean)
+    return `| \`${venue.id}\` | ${venue.channels.join(', ')} | ${venue.timeframes.join(' ') || '–'} | ${proof.join(', ') || '–'} |`
+  })
+  return ['| kind | channels | timeframes | integrity proven by |', '| --- | --- | --- | --- |', ...rows].join('\n')
+}
+
+function replace(text, name, content) {
+  const pattern = new RegExp(`(<!-- generated: ${name} -->\n)[\\s\\S]*?(<!-- end: ${name} -->)`)
+  if (!pattern.test(text)) throw new Error(`README.md has no place for ${name}`)
+  return text.replace(pattern, (_all, begin, end) => `${begin}${content}\n${end}`)
+}
+
+const before = readFileSync(README, 'utf8')
+let after = replace(before, 'settings', settingsTable())
+after = replace(after, 'venues', await venuesTable())
+if (process.argv.includes('--check')) {
+  if (after !== before) {
+    console.error('README.md is not what the code says: run npm run docs')
+    process.exit(1)
+  }
+} else {
+  writeFileSync(README, after)
+}
