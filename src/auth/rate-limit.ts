@@ -20,6 +20,7 @@ export function createRateLimits(monotonicMs: () => number = () => performance.n
   const connections = new Map<string, number>()
   const symbols = new Map<string, number>()
   const buckets = new Map<string, Bucket>()
+  let sweptAt = 0
 
   const limiterOf = (perSecond: number): RateLimiterMemory => {
     let limiter = commands.get(perSecond)
@@ -63,8 +64,12 @@ export function createRateLimits(monotonicMs: () => number = () => performance.n
     },
     frame(identity) {
       if (identity.tier.framesPerMinute === Infinity) return 0
-      if (buckets.size > SWEEP_BUCKETS_ABOVE) sweep(buckets, monotonicMs())
-      return takeToken(buckets, identity, monotonicMs())
+      const now = monotonicMs()
+      if (buckets.size > SWEEP_BUCKETS_ABOVE && now - sweptAt > 60_000) {
+        sweptAt = now
+        sweep(buckets, now)
+      }
+      return takeToken(buckets, identity, now)
     },
     symbols(identity, count) {
       if (count > 0 && (symbols.get(identity.limitKey) ?? 0) + count > identity.tier.symbols) return false
@@ -99,4 +104,3 @@ function takeToken(buckets: Map<string, Bucket>, identity: Identity, now: number
 function sweep(buckets: Map<string, Bucket>, now: number): void {
   for (const [key, bucket] of buckets) if (now - bucket.at > 60_000) buckets.delete(key)
 }
-

@@ -81,5 +81,8 @@ export function isTierName(name: unknown): name is TierName {
 }
 
 export function leastTier(first: TierName, ...others: readonly TierName[]): TierName {
-  return others.reduce((least, tier) => (TIER_NAMES.indexOf(tier) < TIER_NAMES.indexOf(least) ? tier : least), first)
+  return others.reduce(
+    (least, tier) => (TIER_NAMES.indexOf(tier) < TIER_NAMES.indexOf(least) ? tier : least),
+    first,
+  )
 }
