@@ -1,0 +1,111 @@
+import type { TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { FeedgateError } from '../errors.ts'
+import { COMMANDS, type Command, type CommandId } from './commands.ts'
+import { ODDS_COMMANDS, type OddsCommand, STATUS_COMMANDS, type StatusCommand } from './legacy.ts'
+
+/** What was wrong with a message, with its `id` where it had a usable one. */
+export class BadMessage extends FeedgateError {
+  readonly id: CommandId | undefined
+
+  constructor(message: string, id?: CommandId) {
+    super('bad-request', message)
+    this.id = id
+  }
+}
+
+/** Compiles the schemas of one endpoint once. The parser throws BadMessage: one sentence that names the field. */
+function parserOf<T>(schemas: Readonly<Record<string, TSchema>>): (text: string) => T {
+  const validators = new Map(Object.entries(schemas).map(([type, schema]) => [type, Compile(schema)]))
+  const types = Object.keys(schemas).join(', ')
+  return (text) => {
+    const value = parseObject(text)
+    const id = usableId(value.id)
+    const type = value.type
+    const validator = typeof type === 'string' ? validators.get(type) : undefined
+    if (!validator) {
+      const given = type === undefined ? 'is missing' : `is ${shown(type)}`
+      throw new BadMessage(`field "type" ${given}: give one of ${types}`, id)
+    }
+    if (!validator.Check(value))
+      throw new BadMessage(explain(schemas[type as string]!, validator.Errors(value), value), id)
+    return value as T
+  }
+}
+
+export const parseCommand = parserOf<Command>(COMMANDS)
+export const parseOddsCommand = parserOf<OddsCommand>(ODDS_COMMANDS)
+export const parseStatusCommand = parserOf<StatusCommand>(STATUS_COMMANDS)
+
+/** `__proto__` from JSON.parse is an own field: the schemas refuse it as unknown, and nothing is ever merged. */
+function parseObject(text: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new BadMessage('the message is not valid JSON: give one JSON object')
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new BadMessage('the message is not a JSON object: give one JSON object')
+  return value as Record<string, unknown>
+}
+
+function usableId(id: unknown): CommandId | undefined {
+  if (typeof id === 'string') return id.length >= 1 && id.length <= 64 ? id : undefined
+  return Number.isSafeInteger(id) && (id as number) >= 0 ? (id as number) : undefined
+}
+
+interface SchemaNode {
+  readonly description?: string
+  readonly properties?: Readonly<Record<string, SchemaNode>>
+  readonly items?: SchemaNode
+}
+
+interface Complaint {
+  readonly keyword: string
+  readonly instancePath: string
+  readonly params: object
+}
+
+function explain(schema: TSchema, errors: readonly Complaint[], value: unknown): string {
+  const root = schema as SchemaNode
+  const complaint = errors.find((error) => error.keyword === 'additionalProperties') ?? errors[0]!
+  const path = complaint.instancePath
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+  const { requiredProperties, additionalProperties } = complaint.params as {
+    requiredProperties?: readonly string[]
+    additionalProperties?: readonly string[]
+  }
+  if (requiredProperties) {
+    const [name] = requiredProperties
+    return `field "${[...path, name].join('.')}" is missing: give ${acceptedAt(root, [...path, name!])}`
+  }
+  if (additionalProperties) {
+    const known = Object.keys(nodeAt(root, path).properties ?? {}).join(', ')
+    return `unknown field ${shown([...path, additionalProperties[0]].join('.'))}: accepted are ${known}`
+  }
+  const given = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], value)
+  return `field ${shown(path.join('.'))} is ${shown(given)}: give ${acceptedAt(root, path)}`
+}
+
+function nodeAt(root: SchemaNode, path: readonly string[]): SchemaNode {
+  return path.reduce<SchemaNode>((node, key) => node.properties?.[key] ?? node.items ?? {}, root)
+}
+
+/** The description nearest to the field. */
+function acceptedAt(root: SchemaNode, path: readonly string[]): string {
+  for (let length = path.length; length > 0; length--) {
+    const { description } = nodeAt(root, path.slice(0, length))
+    if (description) return description
+  }
+  return 'what the documentation of this message says'
+}
+
+/** A client's own value in an error, cut short; what is nested is not shown: it may be deep. */
+function shown(value: unknown): string {
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
+  const text = JSON.stringify(value)
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}
