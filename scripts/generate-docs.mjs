@@ -1,7 +1,7 @@
 // npm run docs: writes what can drift into the README, from the code; `--check` fails if it differs.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { environmentName, Settings } from '../dist/config.js'
-import { loadConnectors } from '../dist/connectors/registry.js'
+import { loadVenues } from '../dist/connectors/registry.js'
 
 const README = new URL('../README.md', import.meta.url)
 
@@ -15,8 +15,8 @@ function settingsTable() {
 }
 
 async function venuesTable() {
-  const connectors = await loadConnectors()
-  const rows = connectors.venues().map((venue) => {
+  const venues = [...(await loadVenues()).values()]
+  const rows = venues.map((venue) => {
     const proof = [
       venue.book.follows ? 'sequence numbers' : '',
       venue.book.checksum ? 'checksum' : '',
@@ -24,7 +24,11 @@ async function venuesTable() {
     ].filter(Boolean)
     return `| \`${venue.id}\` | ${venue.channels.join(', ')} | ${venue.timeframes.join(' ') || '–'} | ${proof.join(', ') || '–'} |`
   })
-  return ['| kind | channels | timeframes | integrity proven by |', '| --- | --- | --- | --- |', ...rows].join('\n')
+  return [
+    '| kind | channels | timeframes | integrity proven by |',
+    '| --- | --- | --- | --- |',
+    ...rows,
+  ].join('\n')
 }
 
 function replace(text, name, content) {
