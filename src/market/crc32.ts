@@ -2,6 +2,8 @@
  * CRC-32 (IEEE 802.3), table-driven. Node's own `zlib.crc32` is missing from 20.12 to 20.14, and for the 100 to 400
  * characters of a book's checksum the call costs more than these loops.
  */
+const ZERO = 48
+const DOT = 46
 const TABLE = new Int32Array(256)
 for (let byte = 0; byte < 256; byte++) {
   let rest = byte
@@ -19,19 +21,27 @@ export function crcText(state: number, text: string): number {
   return crc
 }
 
-/** Continues with the digits of a decimal, without its point and leading zeros: what Kraken's checksum is made of. */
-export function crcDigits(state: number, decimal: string): number {
+/**
+ * Continues with the digits of a decimal at a fixed number of decimals, without its point and leading zeros: what
+ * Kraken's checksum is made of.
+ */
+export function crcDigits(state: number, decimal: string, scale: number): number {
   const end = decimal.length
   let at = 0
-  for (let code = 0; at < end; at++) {
-    code = decimal.charCodeAt(at)
-    if (code !== 48 && code !== 46) break
+  let dot = end - 1
+  for (; at < end; at++) {
+    const code = decimal.charCodeAt(at)
+    if (code === DOT) dot = at
+    else if (code !== ZERO) break
   }
   let crc = state
   for (; at < end; at++) {
     const code = decimal.charCodeAt(at)
-    if (code !== 46) crc = TABLE[(crc ^ code) & 255]! ^ (crc >>> 8)
+    if (code === DOT) dot = at
+    else crc = TABLE[(crc ^ code) & 255]! ^ (crc >>> 8)
   }
+  for (let fraction = end - 1 - dot; fraction < scale; fraction++)
+    crc = TABLE[(crc ^ ZERO) & 255]! ^ (crc >>> 8)
   return crc
 }
 

@@ -116,6 +116,9 @@ export class OrderBook {
   #krakenBoth = CRC_START
   #asksHashed = -1
   #bidsHashed = -1
+  /** Decimals of prices and sizes that the states above were made with. */
+  #hashedScale = -1
+  #sizeScale = 0
 
   /** `truncateTo`: levels a side that are kept after each message, where the venue says nothing of those beyond. */
   constructor(options: { readonly truncateTo?: number } = {}) {
@@ -138,8 +141,8 @@ export class OrderBook {
   clear(): void {
     this.#bids.clear()
     this.#asks.clear()
-    this.#scale = 0
-    this.#asksHashed = this.#bidsHashed = -1
+    this.#scale = this.#sizeScale = 0
+    this.#asksHashed = this.#bidsHashed = this.#hashedScale = -1
   }
 
   #fill(side: BookSide, levels: readonly Level[], sign: 1 | -1): void {
@@ -245,29 +248,45 @@ export class OrderBook {
     return bookChecksum(this.top('bids', levels), this.top('asks', levels))
   }
 
-  /** Kraken's: the best 10 asks, then bids, as digits alone. Hashes again only what changed near the top. */
+  /**
+   * Kraken's: the best 10 asks, then bids, as digits alone at the pair's fixed decimals. These are learned from the
+   * texts, so that a number sent shorter (`5.1e-05`) counts as it was meant. Only what changed is hashed again.
+   */
   krakenChecksum(): number {
     const asksSame = this.touchedSince('asks', this.#asksHashed) >= KRAKEN_LEVELS
     const bidsSame = this.touchedSince('bids', this.#bidsHashed) >= KRAKEN_LEVELS
-    if (!asksSame) this.#krakenAsks = krakenState(CRC_START, this.#asks.levels)
-    if (!asksSame || !bidsSame) this.#krakenBoth = krakenState(this.#krakenAsks, this.#bids.levels)
     this.#asksHashed = this.#asks.revision
     this.#bidsHashed = this.#bids.revision
+    if (asksSame && bidsSame && this.#hashedScale === this.#scale) return crcValue(this.#krakenBoth)
+    const learned = Math.max(sizeScale(this.#asks.levels), sizeScale(this.#bids.levels))
+    const scalesSame = this.#hashedScale === this.#scale && learned <= this.#sizeScale
+    this.#sizeScale = Math.max(this.#sizeScale, learned)
+    this.#hashedScale = this.#scale
+    if (!asksSame || !scalesSame) this.#krakenAsks = this.#krakenState(CRC_START, this.#asks.levels)
+    this.#krakenBoth = this.#krakenState(this.#krakenAsks, this.#bids.levels)
     return crcValue(this.#krakenBoth)
   }
+
+  #krakenState(state: number, levels: readonly Level[]): number {
+    const last = Math.max(0, levels.length - KRAKEN_LEVELS)
+    let crc = state
+    for (let at = levels.length - 1; at >= last; at--) {
+      const level = levels[at]!
+      crc = crcDigits(crcDigits(crc, level[0], this.#scale), level[1], this.#sizeScale)
+    }
+    return crc
+  }
+}
+
+/** The longest fraction among the sizes that Kraken's checksum covers. */
+function sizeScale(levels: readonly Level[]): number {
+  let scale = 0
+  for (let at = Math.max(0, levels.length - KRAKEN_LEVELS); at < levels.length; at++)
+    scale = Math.max(scale, fractionLength(levels[at]![1]))
+  return scale
 }
 
 const POWERS = Array.from({ length: 23 }, (_, power) => 10 ** power)
-
-function krakenState(state: number, levels: readonly Level[]): number {
-  const last = Math.max(0, levels.length - KRAKEN_LEVELS)
-  let crc = state
-  for (let at = levels.length - 1; at >= last; at--) {
-    const level = levels[at]!
-    crc = crcDigits(crcDigits(crc, level[0]), level[1])
-  }
-  return crc
-}
 
 /** The contract's checksum of a view's best levels, best first; what is beyond 25 a side does not count. */
 export function bookChecksum(bids: readonly Level[], asks: readonly Level[]): number {
