@@ -1,0 +1,247 @@
+import type { Level, VenueId } from './event.ts'
+
+const QUOTE = 34
+const COMMA = 44
+const DOT = 46
+const ZERO = 48
+const NINE = 57
+const COLON = 58
+const OPEN = 91
+const BACKSLASH = 92
+const CLOSE = 93
+const OPEN_OBJECT = 123
+const CLOSE_OBJECT = 125
+
+/** Longer digits are read as a bigint. */
+const SAFE_DIGITS = 15
+
+/**
+ * Reads frames of the shape a venue usually sends, in place: twice as fast as JSON.parse and without losing a digit of
+ * a number. Every method answers false or undefined for anything else, whereupon the caller reads the frame by
+ * `parseJson`; so nothing here needs to be lenient. It knows no white space and no escapes.
+ */
+export class Scanner {
+  #text = ''
+  #at = 0
+  /** The greatest third field (a time) of the levels read since `begin`. */
+  latestTime: string | undefined
+
+  begin(text: string): void {
+    this.#text = text
+    this.#at = 0
+    this.latestTime = undefined
+  }
+
+  /** Steps over exactly these characters, if they are next. */
+  skip(expected: string): boolean {
+    if (!this.#text.startsWith(expected, this.#at)) return false
+    this.#at += expected.length
+    return true
+  }
+
+  /** Is this what comes next? */
+  sees(expected: string): boolean {
+    return this.#text.startsWith(expected, this.#at)
+  }
+
+  /** Steps behind the next occurrence. */
+  skipPast(expected: string): boolean {
+    const found = this.#text.indexOf(expected, this.#at)
+    if (found < 0) return false
+    this.#at = found + expected.length
+    return true
+  }
+
+  /** Nothing follows. */
+  ends(): boolean {
+    return this.#at === this.#text.length
+  }
+
+  /** The rest of a text up to its closing quote, which is stepped over. */
+  text(): string | undefined {
+    const end = this.#text.indexOf('"', this.#at)
+    if (end < 0 || this.#text.charCodeAt(end - 1) === BACKSLASH) return undefined
+    const text = this.#text.slice(this.#at, end)
+    this.#at = end + 1
+    return text
+  }
+
+  /** Digits as an id. */
+  id(): VenueId | undefined {
+    const start = this.#at
+    let value = 0
+    let at = start
+    for (; ; at++) {
+      const digit = this.#text.charCodeAt(at) - ZERO
+      if (!(digit >= 0 && digit <= 9)) break
+      value = value * 10 + digit
+    }
+    if (at === start) return undefined
+    this.#at = at
+    return at - start <= SAFE_DIGITS ? value : exactId(this.#text.slice(start, at))
+  }
+
+  /** An unsigned number without exponent, as its own text. */
+  number(): string | undefined {
+    const start = this.#at
+    const end = this.#decimalEnd(start)
+    if (end < 0) return undefined
+    this.#at = end
+    return this.#text.slice(start, end)
+  }
+
+  /** Size of a level as `number` reads it; any zero is `"0"`. */
+  sizeNumber(): string | undefined {
+    const size = this.number()
+    return size !== undefined && this.#isZero ? '0' : size
+  }
+
+  /** `[["price","size"],…]`, further texts of a level being stepped over; sizes of zero become `"0"`. */
+  levels(): Level[] | undefined {
+    const text = this.#text
+    let at = this.#at
+    if (text.charCodeAt(at++) !== OPEN) return undefined
+    const levels: Level[] = []
+    if (text.charCodeAt(at) === CLOSE) {
+      this.#at = at + 1
+      return levels
+    }
+    for (;;) {
+      if (text.charCodeAt(at) !== OPEN || text.charCodeAt(at + 1) !== QUOTE) return undefined
+      at = this.#level(at + 2, levels)
+      if (at < 0) return undefined
+      const next = text.charCodeAt(at++)
+      if (next === COMMA) continue
+      if (next !== CLOSE) return undefined
+      this.#at = at
+      return levels
+    }
+  }
+
+  /** Reads `price","size"]` or `price","size","time"…]` into `levels`; the place behind it, or -1. */
+  #level(start: number, levels: Level[]): number {
+    const text = this.#text
+    const priceEnd = this.#decimalEnd(start)
+    if (priceEnd < 0 || !text.startsWith('","', priceEnd)) return -1
+    const sizeStart = priceEnd + 3
+    const sizeEnd = this.#decimalEnd(sizeStart)
+    if (sizeEnd < 0 || text.charCodeAt(sizeEnd) !== QUOTE) return -1
+    const size = this.#isZero ? '0' : text.slice(sizeStart, sizeEnd)
+    let at = sizeEnd + 1
+    if (text.charCodeAt(at) === COMMA) {
+      const end = text.indexOf(']', at)
+      const timeEnd = text.indexOf('"', at + 2)
+      if (text.charCodeAt(at + 1) !== QUOTE || timeEnd < 0 || timeEnd > end) return -1
+      const time = text.slice(at + 2, timeEnd)
+      if (this.latestTime === undefined || time > this.latestTime) this.latestTime = time
+      at = end
+    }
+    if (text.charCodeAt(at) !== CLOSE) return -1
+    levels.push([text.slice(start, priceEnd), size])
+    return at + 1
+  }
+
+  /** `[["buy","price","size"],…]`, put into the list of its side; sizes of zero become `"0"`. */
+  changes(bids: Level[], asks: Level[]): boolean {
+    const text = this.#text
+    if (!this.skip('[')) return false
+    for (;;) {
+      let levels: Level[]
+      if (this.skip('["buy","')) levels = bids
+      else if (this.skip('["sell","')) levels = asks
+      else return false
+      const at = this.#level(this.#at, levels)
+      if (at < 0) return false
+      const next = text.charCodeAt(at)
+      this.#at = at + 1
+      if (next === COMMA) continue
+      return next === CLOSE
+    }
+  }
+
+  /**
+   * A flat object: the values of these names, each as its text, in the order of the names; absent and null ones are
+   * undefined. Other fields are stepped over.
+   */
+  fields(names: readonly string[]): (string | undefined)[] | undefined {
+    const text = this.#text
+    const values: (string | undefined)[] = new Array(names.length).fill(undefined)
+    let at = this.#at
+    let expected = 0
+    if (text.charCodeAt(at) !== OPEN_OBJECT) return undefined
+    do {
+      if (text.charCodeAt(++at) !== QUOTE) return undefined
+      const nameEnd = text.indexOf('"', at + 1)
+      if (nameEnd < 0 || text.charCodeAt(nameEnd + 1) !== COLON) return undefined
+      const wanted = this.#wanted(names, expected, at + 1, nameEnd)
+      const start = nameEnd + 2
+      at = this.#valueEnd(start)
+      if (at < 0) return undefined
+      if (wanted >= 0) {
+        values[wanted] = this.#value(start, at)
+        expected = wanted + 1
+      }
+    } while (text.charCodeAt(at) === COMMA)
+    if (text.charCodeAt(at) !== CLOSE_OBJECT) return undefined
+    this.#at = at + 1
+    return values
+  }
+
+  /** Which name this is: mostly the one after the last that was found. */
+  #wanted(names: readonly string[], expected: number, start: number, end: number): number {
+    const length = end - start
+    for (let tried = 0; tried < names.length; tried++) {
+      const index = (expected + tried) % names.length
+      const name = names[index]!
+      if (name.length === length && this.#text.startsWith(name, start)) return index
+    }
+    return -1
+  }
+
+  /** The place behind a text, number or word; -1 for what is none of these. */
+  #valueEnd(start: number): number {
+    const text = this.#text
+    const first = text.charCodeAt(start)
+    if (first === QUOTE) {
+      const end = text.indexOf('"', start + 1)
+      return end < 0 || text.charCodeAt(end - 1) === BACKSLASH ? -1 : end + 1
+    }
+    if (first === OPEN || first === OPEN_OBJECT) return -1
+    for (let at = start; at < text.length; at++) {
+      const code = text.charCodeAt(at)
+      if (code === COMMA || code === CLOSE_OBJECT) return at
+    }
+    return -1
+  }
+
+  #value(start: number, end: number): string | undefined {
+    const text = this.#text
+    if (text.charCodeAt(start) === QUOTE) return text.slice(start + 1, end - 1)
+    return text.startsWith('null', start) ? undefined : text.slice(start, end)
+  }
+
+  /** Was the last decimal zero? */
+  #isZero = false
+
+  /** The place behind `\d+(\.\d+)?`, or -1. */
+  #decimalEnd(start: number): number {
+    const text = this.#text
+    let at = start
+    let digits = 0
+    let dot = -1
+    for (; ; at++) {
+      const code = text.charCodeAt(at)
+      if (code >= ZERO && code <= NINE) digits |= code
+      else if (code === DOT && dot < 0 && at > start) dot = at
+      else break
+    }
+    if (at === start || at - start > 64 || dot === at - 1) return -1
+    this.#isZero = digits === ZERO
+    return at
+  }
+}
+
+function exactId(digits: string): VenueId {
+  const id = Number(digits)
+  return Number.isSafeInteger(id) ? id : BigInt(digits)
+}

@@ -1,0 +1,52 @@
+import type { Micros } from './event.ts'
+
+/** Times outside 2000 to 2100 are venues' mistakes (`0001-01-01T00:00:00Z` has been seen): no time is better. */
+const EARLIEST = Date.UTC(2000) * 1000
+const LATEST = Date.UTC(2100) * 1000
+
+const DATE_LENGTH = 10
+/** Most times of a day share their date: its µs are kept from one call to the next. */
+let lastDate = ''
+let lastDateMicros = Number.NaN
+
+/** A whole number of µs that can be a time of today's markets; undefined if it is not. */
+export function plausibleMicros(micros: number): Micros | undefined {
+  return micros >= EARLIEST && micros < LATEST ? micros : undefined
+}
+
+/** Milliseconds, or microseconds where a venue can be asked for them, as digits. */
+export function epochMicros(digits: string | undefined): Micros | undefined {
+  const value = Number(digits)
+  return plausibleMicros(value < 1e14 ? value * 1000 : value)
+}
+
+/** Seconds with up to nine digits of fraction: `1618678142.557535`. */
+export function secondsMicros(text: string | undefined): Micros | undefined {
+  if (text === undefined) return undefined
+  const dot = text.indexOf('.')
+  if (dot < 0) return plausibleMicros(Number(text) * 1e6)
+  const fraction = text.slice(dot + 1, dot + 7).padEnd(6, '0')
+  return plausibleMicros(Number(text.slice(0, dot)) * 1e6 + Number(fraction))
+}
+
+/** RFC 3339 in UTC, with any fraction: `2021-04-17T16:43:37.075687Z`. What is finer than a µs is cut off. */
+export function isoMicros(text: string | undefined): Micros | undefined {
+  if (text === undefined || !text.endsWith('Z') || text.charCodeAt(DATE_LENGTH) !== 84) return undefined
+  const date = text.slice(0, DATE_LENGTH)
+  if (date !== lastDate) {
+    lastDate = date
+    lastDateMicros = Date.parse(`${date}T00:00:00Z`) * 1000
+  }
+  const hours = twoDigits(text, 11)
+  const minutes = twoDigits(text, 14)
+  const seconds = twoDigits(text, 17)
+  let fraction = 0
+  let unit = 100_000
+  for (let at = 20; at < text.length - 1 && unit >= 1; at++, unit /= 10)
+    fraction += (text.charCodeAt(at) - 48) * unit
+  return plausibleMicros(lastDateMicros + ((hours * 60 + minutes) * 60 + seconds) * 1e6 + Math.round(fraction))
+}
+
+function twoDigits(text: string, at: number): number {
+  return (text.charCodeAt(at) - 48) * 10 + text.charCodeAt(at + 1) - 48
+}
