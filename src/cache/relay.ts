@@ -1,0 +1,12 @@
+import type { Bus } from '../bus/bus.ts'
+import { signals } from '../signals.ts'
+import type { Cache } from './cache.ts'
+
+/** Carries the bus into the cache, batch by batch and without a timer, until the signal ends and the rest is applied. */
+export async function runRelay(ports: { bus: Bus; cache: Cache }, signal: AbortSignal): Promise<void> {
+  for await (const { events } of ports.bus.subscribe('relay', signal)) {
+    if (events.length === 0) continue
+    await ports.cache.apply(events)
+    signals.cacheSet.emit({ count: events.length })
+  }
+}

@@ -1,0 +1,56 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { PGlite } from '@electric-sql/pglite'
+
+/**
+ * The thread that PGlite lives in: it runs synchronously, milliseconds at a time, and must not do so on the event loop
+ * that serves clients. One statement at a time; `pglite.ts` sees to that.
+ */
+
+export interface Statement {
+  readonly id: number
+  readonly text: string
+  /** Without values `text` may hold several statements; the rows are the last one's. Bytes are UTF-8 text. */
+  readonly values?: readonly unknown[]
+}
+
+export type Reply =
+  | { readonly id: number; readonly rows: readonly unknown[] }
+  | { readonly id: number; readonly error: { readonly message: string; readonly code?: string } }
+
+/**
+ * `max_wal_size`: nobody else makes checkpoints here, and what was written since the last is read again at the start
+ * after a kill.
+ */
+const SETTINGS = ['max_wal_size = 128MB']
+
+const port = parentPort!
+const db = await PGlite.create({
+  dataDir: (workerData as { dataDir: string }).dataDir,
+  postgresqlconf: SETTINGS,
+})
+
+port.on('message', (statement: Statement | 'close') => {
+  if (statement === 'close')
+    void db
+      .close()
+      .catch(() => undefined)
+      .then(() => port.close())
+  else void run(statement).then((reply) => port.postMessage(reply))
+})
+port.postMessage('open')
+
+async function run({ id, text, values }: Statement): Promise<Reply> {
+  try {
+    if (values === undefined) return { id, rows: (await db.exec(text)).at(-1)?.rows ?? [] }
+    return { id, rows: (await db.query<unknown>(text, values.map(asText))).rows }
+  } catch (cause) {
+    const error = cause as Error & { code?: string }
+    return { id, error: { message: error.message, ...(error.code ? { code: error.code } : {}) } }
+  }
+}
+
+function asText(value: unknown): unknown {
+  return value instanceof Uint8Array
+    ? Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString()
+    : value
+}
