@@ -230,19 +230,20 @@ function check(raw: Record<string, unknown>): void {
   if (settings.Check(raw)) return
   const error = settings.Errors(raw)[0]
   const path = (error?.instancePath ?? '').split('/').slice(1)
-  const at = path.reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], raw)
-  const schema = path.reduce<unknown>((node, key) => descend(node, key), Settings)
-  const extra = (error?.params as { additionalProperties?: string[] } | undefined)?.additionalProperties
   const missing = (error?.params as { requiredProperties?: string[] } | undefined)?.requiredProperties
-  const name = path.join('.') || 'settings'
-  if (extra)
-    throw new FeedgateError(
-      'bad-setting',
-      `unknown setting ${name}.${extra[0]}: accepted are ${accepted(schema)}`,
-    )
+  let schema: unknown = Settings
+  for (const [depth, key] of path.entries()) {
+    const parent = schema
+    schema = descend(parent, key)
+    const name = path.slice(0, depth + 1).join('.')
+    if (schema === undefined)
+      throw new FeedgateError('bad-setting', `unknown setting ${name}: accepted are ${accepted(parent)}`)
+  }
+  const name = path.join('.')
   if (missing)
     throw new FeedgateError('bad-setting', `setting ${name}.${missing[0]} is missing: it is required`)
-  throw wrong(name, at, accepted(schema))
+  const value = path.reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], raw)
+  throw wrong(name, value, accepted(schema))
 }
 
 function descend(node: unknown, key: string): unknown {

@@ -1,0 +1,104 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { environmentName, loadConfig } from '../src/config.ts'
+
+function file(text: string): string {
+  const path = join(mkdtempSync(join(tmpdir(), 'feedgate-config-')), 'settings.yaml')
+  writeFileSync(path, text)
+  return path
+}
+
+const SECRETS = {
+  JWT_SECRET: 'j'.repeat(32),
+  ADMIN_API_KEY: 'a'.repeat(32),
+  SECRETS_KEY: 's'.repeat(32),
+}
+
+describe('settings', () => {
+  it('are demo mode when nothing is set: loopback, anonymous clients as basic', () => {
+    expect(loadConfig({})).toMatchObject({
+      port: 8080,
+      host: '127.0.0.1',
+      demo: true,
+      anonymousTier: 'basic',
+    })
+  })
+
+  it('take the environment over the file over the defaults', () => {
+    const path = file('port: 9000\nlogLevel: debug\n')
+    expect(loadConfig({ PORT: '9001' }, path)).toMatchObject({
+      port: 9001,
+      logLevel: 'debug',
+      host: '127.0.0.1',
+    })
+    expect(loadConfig({ FEEDGATE_CONFIG: path })).toMatchObject({ port: 9000, file: path })
+  })
+
+  it('keep an anonymous tier that was asked for in demo mode', () => {
+    expect(loadConfig({ ANONYMOUS_TIER: 'none' }).anonymousTier).toBe('none')
+  })
+
+  it.each([
+    ['a config file', {}, 'port: 1\n'],
+    ['NODE_ENV=production', { ...SECRETS, NODE_ENV: 'production' }, undefined],
+    ['another host', { ...SECRETS, HOST: '0.0.0.0' }, undefined],
+    ['a database', { DATABASE_URL: 'postgres://localhost/x' }, undefined],
+  ])('are not demo mode with %s', (_what, env, text) => {
+    expect(loadConfig(env, text === undefined ? undefined : file(text))).toMatchObject({
+      demo: false,
+      anonymousTier: 'none',
+    })
+  })
+
+  it('ask for each secret outside loopback and in production', () => {
+    expect(() => loadConfig({ HOST: '0.0.0.0' })).toThrow(/JWT_SECRET.*not set/)
+    const { SECRETS_KEY: _left, ...rest } = SECRETS
+    expect(() => loadConfig({ ...rest, NODE_ENV: 'production' })).toThrow(/SECRETS_KEY.*not set/)
+    expect(loadConfig({ ...SECRETS, NODE_ENV: 'production' }).mayMakeSecrets).toBe(false)
+  })
+
+  it.each([
+    [{ PORT: '80a' }, /PORT \(port\) is "80a".*from 0 to 65535/],
+    [{ PORT: '70000' }, /PORT.*70000/],
+    [{ ANONYMOUS_TIER: 'gold' }, /ANONYMOUS_TIER.*"gold".*none, basic, premium, institutional/],
+    [{ JWT_EXTERNAL_ADMIN: 'yes' }, /JWT_EXTERNAL_ADMIN.*"yes".*boolean/],
+    [{ DATABASE_URL: 'mysql://x' }, /DATABASE_URL.*mysql/],
+    [{ JWT_PUBLIC_KEY: '-----BEGIN PUBLIC KEY-----' }, /JWT_EXTERNAL_ISSUER.*required/],
+    [{ JWKS_URL: 'https://x/jwks', JWT_EXTERNAL_ISSUER: 'x' }, /JWT_AUDIENCE.*required/],
+  ])('refuse %o in one line that names the setting and what is accepted', (env, message) => {
+    expect(() => loadConfig(env)).toThrow(message)
+    expect(() => loadConfig(env)).toThrow(/^[^\n]*$/)
+  })
+
+  it('never show the value of a secret', () => {
+    expect(() => loadConfig({ JWT_SECRET: 'hunter2' })).toThrow(/^(?!.*hunter2).*JWT_SECRET.*hidden/)
+  })
+
+  it.each([
+    ['prot: 1\n', /unknown setting prot: accepted are port/],
+    ['sources:\n  - { id: a, kinds: x }\n', /unknown setting sources\.0\.kinds: accepted are id, kind/],
+    ['sources:\n  - { kind: binance }\n', /sources\.0\.id is missing/],
+    ['sources:\n  - { id: a }\n  - { id: a }\n', /sources\.1\.id is "a".*no other source/],
+    [
+      'sources:\n  - { id: a, subscriptions: [{ channel: smoke, symbols: [X] }] }\n',
+      /channel is "smoke".*ticker, trades/,
+    ],
+    ['sources:\n  - { id: a, url: "http://x" }\n', /sources\.0\.url is "http:\/\/x"/],
+    ['- 1\n- 2\n', /must be a mapping/],
+    ['port: [\n', /not valid YAML/],
+  ])('refuse the file %j', (text, message) => {
+    expect(() => loadConfig({}, file(text))).toThrow(message)
+  })
+
+  it('name a config file that cannot be read', () => {
+    expect(() => loadConfig({}, '/nowhere/settings.yaml')).toThrow(
+      /\/nowhere\/settings\.yaml cannot be read \(ENOENT\)/,
+    )
+  })
+
+  it('are named alike in the environment', () => {
+    expect(environmentName('jwtExternalIssuer')).toBe('JWT_EXTERNAL_ISSUER')
+  })
+})
