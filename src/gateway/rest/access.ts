@@ -1,0 +1,165 @@
+import type { Entitlement, Identity } from '../../auth/auth.ts'
+import { FeedgateError } from '../../errors.ts'
+import { CHANNELS, type Channel, isChannel, type Micros } from '../../market/event.ts'
+import type { Topic } from '../../market/topic.ts'
+import type { GatewayPorts } from '../gateway.ts'
+import { parseTime } from '../time.ts'
+
+type Allowed = Extract<Entitlement, { allowed: true }>
+
+/** What a caller named, checked: known here, and his to see. */
+export interface Selection {
+  readonly channel: Channel
+  readonly source?: string
+  /** Sources the caller may see, where none was named; absent: every one. */
+  readonly sources?: readonly string[]
+  readonly subject?: string
+  readonly timeframe?: string
+  /** Of `status`: the caller's own. */
+  readonly tenant?: string
+}
+
+interface Named {
+  readonly channel: string
+  readonly source?: string | undefined
+  readonly symbol?: string | undefined
+  readonly timeframe?: string | undefined
+}
+
+/** Rejects with unknown-channel (422) and forbidden (403). */
+export function requireChannel(
+  ports: GatewayPorts,
+  identity: Identity,
+  name: string,
+): { channel: Channel; allowed: Allowed } {
+  if (!isChannel(name))
+    throw new FeedgateError(
+      'unknown-channel',
+      `there is no channel ${name}: accepted are ${Object.keys(CHANNELS).join(', ')}`,
+    )
+  const entitlement = ports.auth.entitled(identity, { source: '*', channel: name })
+  if (!entitlement.allowed)
+    throw new FeedgateError('forbidden', `tier ${identity.tier.name} does not include the channel ${name}`)
+  return { channel: name, allowed: entitlement }
+}
+
+/** Rejects with unknown-exchange (422) and forbidden (403). */
+export function requireSource(
+  ports: GatewayPorts,
+  identity: Identity,
+  channel: Channel,
+  source: string,
+): void {
+  if (ports.manager.licence(source) === undefined)
+    throw new FeedgateError('unknown-exchange', `there is no source ${source}: GET /v1/sources lists them`)
+  if (!ports.auth.entitled(identity, { source, channel }).allowed)
+    throw new FeedgateError('forbidden', `the source ${source} needs a grant`)
+}
+
+/** Sources of a channel that the caller may see; undefined: every one, also those that are no longer connected. */
+export function visibleSources(
+  ports: GatewayPorts,
+  identity: Identity,
+  channel: Channel,
+): readonly string[] | undefined {
+  if (identity.admin) return undefined
+  return ports.manager
+    .status()
+    .map(({ id }) => id)
+    .filter((source) => ports.auth.entitled(identity, { source, channel }).allowed)
+}
+
+/** Rejects with bad-request, unknown-channel, unknown-exchange, unknown-symbol, forbidden. */
+export async function select(
+  ports: GatewayPorts,
+  identity: Identity,
+  named: Named,
+): Promise<{ selection: Selection; allowed: Allowed }> {
+  const { channel, allowed } = requireChannel(ports, identity, named.channel)
+  if (named.timeframe !== undefined && !CHANNELS[channel].timeframe)
+    throw new FeedgateError('bad-request', `query parameter timeframe is for candles: ${channel} has none`)
+  if (named.source !== undefined) requireSource(ports, identity, channel, named.source)
+  const sources = named.source === undefined ? visibleSources(ports, identity, channel) : undefined
+  const selection: Selection = {
+    channel,
+    ...(named.source === undefined ? {} : { source: named.source }),
+    ...(sources === undefined ? {} : { sources }),
+    ...(named.symbol === undefined ? {} : { subject: subjectOf(identity, channel, named.symbol) }),
+    ...(named.timeframe === undefined ? {} : { timeframe: named.timeframe }),
+    ...(channel === 'status' ? { tenant: identity.tenant } : {}),
+  }
+  await requireTopic(ports, selection, named)
+  return { selection, allowed }
+}
+
+/** The topic's subject for what the caller calls it: another tenant's conversation cannot be named. */
+export function subjectOf(identity: Identity, channel: Channel, symbol: string): string {
+  return channel === 'status' ? `${identity.tenant}/${symbol}` : symbol
+}
+
+/** Rejects with unknown-symbol and unknown-timeframe (422). */
+async function requireTopic(ports: GatewayPorts, selection: Selection, named: Named): Promise<void> {
+  const { timeframe, ...ofAnyTimeframe } = selection
+  if (named.symbol !== undefined && !(await findTopic(ports, ofAnyTimeframe)))
+    throw unknownSymbol(selection.channel, named.symbol)
+  if (timeframe !== undefined && !(await findTopic(ports, selection)))
+    throw new FeedgateError(
+      'unknown-timeframe',
+      `no source has ${selection.channel} of timeframe ${timeframe}`,
+    )
+}
+
+export function unknownSymbol(channel: Channel, symbol: string): FeedgateError {
+  const what = `${CHANNELS[channel].subject} ${symbol}`
+  return new FeedgateError(
+    'unknown-symbol',
+    `no source has ${channel} of ${what}: GET /v1/sources lists them`,
+  )
+}
+
+/**
+ * A topic that fits: one that a source carries now, else one that history has. Topics are looked for, never made of
+ * what a caller wrote: the table of topics does not grow by questions.
+ */
+export async function findTopic(ports: GatewayPorts, selection: Selection): Promise<Topic | undefined> {
+  for (const topic of ports.manager.topics()) if (fits(topic, selection)) return topic
+  const { items } = await ports.store.history({ ...selection, limit: 1 })
+  return items[0]?.topic
+}
+
+function fits(topic: Topic, { channel, source, sources, subject, timeframe }: Selection): boolean {
+  return (
+    topic.channel === channel &&
+    (source === undefined || topic.source === source) &&
+    (sources === undefined || sources.includes(topic.source)) &&
+    (subject === undefined || topic.subject === subject) &&
+    (timeframe === undefined || topic.timeframe === timeframe)
+  )
+}
+
+/**
+ * `from` (inclusive) and `to` (exclusive), in µs. What is older than the caller's window is to him as if it were not
+ * stored. Rejects with bad-request.
+ */
+export function timeRange(
+  query: { from?: string | undefined; to?: string | undefined },
+  allowed: Allowed,
+): { from?: Micros; to?: Micros } {
+  const from = query.from === undefined ? undefined : readTime('from', query.from)
+  const to = query.to === undefined ? undefined : readTime('to', query.to)
+  if (from !== undefined && to !== undefined && from > to)
+    throw new FeedgateError('bad-request', 'query parameter from must not be later than to')
+  const oldest = Math.ceil(allowed.oldest * 1_000)
+  const start = from === undefined ? oldest : Math.max(from, oldest)
+  return { ...(start > 0 ? { from: start } : {}), ...(to === undefined ? {} : { to }) }
+}
+
+export function readTime(name: string, text: string): Micros {
+  const time = parseTime(text)
+  if (time === undefined)
+    throw new FeedgateError(
+      'bad-request',
+      `query parameter ${name} must be a time: ISO 8601 (2026-11-22T10:00:00Z) or integer µs since the Unix epoch`,
+    )
+  return time
+}

@@ -1,0 +1,30 @@
+import { authenticate, requireAdmin } from '../credentials.ts'
+import type { GatewayPorts } from '../gateway.ts'
+import { keysRoutes } from './admin-keys.ts'
+import { marketDataRoutes } from './admin-market-data.ts'
+import { tenantsRoutes } from './admin-tenants.ts'
+import { notImplementedRoutes } from './not-implemented.ts'
+import type { RoutePlugin } from './route.ts'
+
+/** For the admin key and tokens with scope `admin`. */
+export function adminRoutes(ports: GatewayPorts): RoutePlugin {
+  return async (server) => {
+    server.addHook('onRequest', authenticate(ports))
+    server.addHook('onRequest', requireAdmin)
+    await server.register(marketDataRoutes(ports))
+    await server.register(keysRoutes(ports))
+    await server.register(tenantsRoutes(ports))
+    await server.register(
+      notImplementedRoutes([
+        ['GET', '/admin/grants'],
+        ['POST', '/admin/grants'],
+        ['GET', '/admin/clients'],
+        ['GET', '/admin/usage'],
+        ['GET', '/admin/sla'],
+        ['GET', '/admin/audit'],
+        ['GET', '/admin/replays'],
+        ['POST', '/admin/replays'],
+      ]),
+    )
+  }
+}

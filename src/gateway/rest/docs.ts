@@ -1,0 +1,44 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { asyncApiDocument } from '../../protocol/asyncapi.ts'
+import { Problem } from './schema.ts'
+
+/** Must come before the routes that it is to describe. */
+export async function describeApi(server: FastifyInstance, version: string): Promise<void> {
+  server.addSchema(Problem)
+  await server.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'feedgate',
+        version,
+        description:
+          'Market data, odds and message statuses. Every error is a problem document (RFC 9457) with a stable `code`. The WebSocket endpoints are described by `/asyncapi.json`.',
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
+      components: {
+        securitySchemes: {
+          apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+          bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+        },
+      },
+    },
+    // Schemas that are shared keep their names.
+    refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `def-${i}`) },
+  })
+}
+
+export function docsRoutes(version: string): FastifyPluginAsync {
+  return async (server) => {
+    await server.register(swaggerUi, {
+      routePrefix: '/docs',
+      staticCSP: true,
+      uiConfig: { deepLinking: false },
+    })
+    const document = JSON.stringify(asyncApiDocument(version))
+    server.get('/asyncapi.json', { schema: { hide: true } }, async (_request, reply) =>
+      reply.type('application/json; charset=utf-8').send(document),
+    )
+  }
+}

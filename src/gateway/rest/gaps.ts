@@ -1,0 +1,58 @@
+import Type from 'typebox'
+import { isChannel } from '../../market/event.ts'
+import type { GatewayPorts } from '../gateway.ts'
+import { requireSource, select, timeRange, visibleSources } from './access.ts'
+import { sendList } from './list.ts'
+import type { RoutePlugin } from './route.ts'
+import { answers, ChannelName, Event, listOf, Paging, SECURED, Source, Subject, strict } from './schema.ts'
+
+const DEFAULT_LIMIT = 1_000
+
+export function gapsRoutes(ports: GatewayPorts): RoutePlugin {
+  return async (server) => {
+    server.get(
+      '/v1/gaps',
+      {
+        schema: {
+          summary: 'Every known hole, oldest first',
+          description:
+            'Of channels that the tier has not got, nothing is shown; a page may hold less than its limit.',
+          tags: ['market data'],
+          security: SECURED,
+          querystring: strict({
+            source: Source,
+            channel: Type.Optional(ChannelName),
+            symbol: Subject,
+            ...Paging,
+          }),
+          response: answers({ 200: listOf(Event) }, [400, 401, 403, 422, 429, 503]),
+        },
+      },
+      async ({ identity, query }, reply) => {
+        const { channel, source, symbol, limit = DEFAULT_LIMIT, cursor } = query
+        if (channel !== undefined) await select(ports, identity, { channel, source, symbol })
+        else if (source !== undefined) requireSource(ports, identity, 'source', source)
+        const allowed = ports.auth.entitled(identity, { source: '*', channel: 'source' })
+        if (!allowed.allowed) return sendList(reply, [])
+        const sources = source === undefined ? visibleSources(ports, identity, 'source') : undefined
+        const { items, next } = await ports.store.gaps({
+          ...(channel !== undefined && isChannel(channel) ? { channel } : {}),
+          ...(source === undefined ? {} : { source }),
+          ...(sources === undefined ? {} : { sources }),
+          ...(symbol === undefined
+            ? {}
+            : { subject: channel === 'status' ? `${identity.tenant}/${symbol}` : symbol }),
+          ...timeRange(query, allowed),
+          limit,
+          ...(cursor === undefined ? {} : { cursor }),
+        })
+        const seen = items.filter(({ topic }) => ports.auth.entitled(identity, topic).allowed)
+        return sendList(
+          reply,
+          seen.map(({ body }) => body),
+          next,
+        )
+      },
+    )
+  }
+}

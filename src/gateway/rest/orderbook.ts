@@ -1,0 +1,97 @@
+import Type from 'typebox'
+import { FeedgateError } from '../../errors.ts'
+import type { Micros } from '../../market/event.ts'
+import type { Topic } from '../../market/topic.ts'
+import type { GatewayPorts } from '../gateway.ts'
+import { findTopic, readTime, requireChannel, requireSource, unknownSymbol } from './access.ts'
+import { bookView } from './book.ts'
+import type { RoutePlugin } from './route.ts'
+import { answers, SECURED, SourceName, SubjectName, strict, Time } from './schema.ts'
+
+const Levels = Type.Array(Type.Tuple([Type.String(), Type.String()]), {
+  description: 'price and size, best first',
+})
+
+const BookAnswer = Type.Object({
+  source: Type.String(),
+  symbol: Type.String(),
+  epoch: Type.Integer(),
+  seq: Type.Integer({ description: 'of the last event that the book holds' }),
+  receivedTime: Type.Integer({ description: 'of that event, µs since the Unix epoch' }),
+  bids: Levels,
+  asks: Levels,
+  depth: Type.Integer({ description: 'levels a side that are shown; 0: all that there are' }),
+  checksum: Type.Integer({ description: 'CRC32 of the best 25 levels shown' }),
+})
+
+export function orderBookRoutes(ports: GatewayPorts): RoutePlugin {
+  return async (server) => {
+    server.get(
+      '/v1/orderbook',
+      {
+        schema: {
+          summary: 'An order book, now or as it stood at a stored time',
+          description: 'A depth beyond what the tier allows is answered with what it allows.',
+          tags: ['market data'],
+          security: SECURED,
+          querystring: strict({
+            source: SourceName,
+            symbol: SubjectName,
+            depth: Type.Optional(
+              Type.Integer({
+                minimum: 1,
+                maximum: 100_000,
+                description: 'levels a side; default: all allowed',
+              }),
+            ),
+            at: Time,
+          }),
+          response: answers({ 200: BookAnswer }, [400, 401, 403, 404, 422, 429, 503]),
+        },
+      },
+      async ({ identity, query }) => {
+        const { source, symbol, depth = Infinity } = query
+        const { channel, allowed } = requireChannel(ports, identity, 'orderbook')
+        requireSource(ports, identity, channel, source)
+        const at = query.at === undefined ? undefined : readTime('at', query.at)
+        const topic = await findTopic(ports, { channel, source, subject: symbol })
+        if (!topic) throw unknownSymbol(channel, symbol)
+        if (at !== undefined && at < allowed.oldest * 1_000)
+          throw new FeedgateError(
+            'forbidden',
+            `the history of tier ${identity.tier.name} does not reach back so far`,
+          )
+        const book = at === undefined ? await bookNow(ports, topic) : await bookThen(ports, topic, at)
+        const { epoch, seq, receivedTime } = book
+        return { source, symbol, epoch, seq, receivedTime, ...bookView(book, Math.min(depth, allowed.depth)) }
+      },
+    )
+  }
+}
+
+/** A book that is not known to be right is never served. */
+async function bookNow(ports: GatewayPorts, topic: Topic) {
+  const status = ports.manager
+    .status(topic.source)
+    ?.topics.find((entry) => entry.channel === 'orderbook' && entry.symbol === topic.publicSubject)
+  const image = status?.state === 'live' ? (await ports.cache.image(topic))?.book : undefined
+  if (!image)
+    throw new FeedgateError(
+      'source-stale',
+      `the book of ${topic.publicSubject} at ${topic.source} is not known now: it is being rebuilt`,
+      { retryAfterMs: 1_000 },
+    )
+  const { epoch, seq, receivedTime } = image.last
+  return { ...image, epoch, seq, receivedTime }
+}
+
+async function bookThen(ports: GatewayPorts, topic: Topic, at: Micros) {
+  if (at > ports.now()) throw new FeedgateError('bad-request', 'query parameter at must not be in the future')
+  const book = await ports.store.bookAt(topic, at)
+  if (!book)
+    throw new FeedgateError(
+      'not-found',
+      `the book of ${topic.publicSubject} at ${topic.source} was not known then`,
+    )
+  return book
+}

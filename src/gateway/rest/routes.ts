@@ -1,0 +1,40 @@
+import { authenticate } from '../credentials.ts'
+import type { GatewayPorts } from '../gateway.ts'
+import { candlesRoutes } from './candles.ts'
+import { gapsRoutes } from './gaps.ts'
+import { historyRoutes } from './history.ts'
+import { latestRoutes } from './latest.ts'
+import { notImplementedRoutes } from './not-implemented.ts'
+import { oddsRoutes } from './odds.ts'
+import { orderBookRoutes } from './orderbook.ts'
+import type { RoutePlugin } from './route.ts'
+import { sourcesRoutes } from './sources.ts'
+import { tokenRoutes } from './token.ts'
+
+/** What clients call: every route needs an identity and takes one command of its limit. */
+export function apiRoutes(ports: GatewayPorts): RoutePlugin {
+  return async (server) => {
+    server.addHook('onRequest', authenticate(ports))
+    for (const routes of [
+      tokenRoutes,
+      sourcesRoutes,
+      latestRoutes,
+      historyRoutes,
+      candlesRoutes,
+      orderBookRoutes,
+      gapsRoutes,
+      oddsRoutes,
+    ])
+      await server.register(routes(ports))
+    await server.register(
+      notImplementedRoutes([
+        ['POST', '/v1/messages'],
+        ['GET', '/v1/messages/:id'],
+        ['GET', '/v1/instruments'],
+        ['GET', '/v1/usage'],
+        ['GET', '/v1/webhooks'],
+        ['POST', '/v1/webhooks'],
+      ]),
+    )
+  }
+}

@@ -1,0 +1,75 @@
+import Type from 'typebox'
+import type { Identity } from '../../auth/auth.ts'
+import type { SourceStatus, TopicStatus } from '../../manager/manager.ts'
+import type { GatewayPorts } from '../gateway.ts'
+import type { RoutePlugin } from './route.ts'
+import { answers, listOf, SECURED } from './schema.ts'
+
+const Nullable = (description: string) => Type.Union([Type.Integer(), Type.Null()], { description })
+
+export const TopicEntry = Type.Object({
+  channel: Type.String(),
+  symbol: Type.String(),
+  timeframe: Type.Optional(Type.String()),
+  state: Type.Enum(['pending', 'syncing', 'live', 'stale', 'refused']),
+  reason: Type.Optional(Type.String({ description: 'why it is refused or stale' })),
+  epoch: Nullable('null before the first event'),
+  seq: Nullable('of the newest event'),
+  lastReceivedTime: Nullable('µs since the Unix epoch'),
+})
+
+export const SourceEntry = Type.Object({
+  id: Type.String(),
+  kind: Type.String(),
+  licence: Type.Enum(['open', 'restricted']),
+  state: Type.Enum(['connecting', 'connected', 'stale', 'reconnecting', 'down']),
+  reason: Type.String(),
+  since: Type.Integer({ description: 'µs since the Unix epoch' }),
+  attempt: Type.Integer({ description: 'attempts to connect since it was last connected' }),
+  topics: Type.Array(TopicEntry),
+})
+
+export function sourcesRoutes(ports: GatewayPorts): RoutePlugin {
+  return async (server) => {
+    server.get(
+      '/v1/sources',
+      {
+        schema: {
+          summary: 'Sources, their state and their topics',
+          tags: ['market data'],
+          security: SECURED,
+          querystring: Type.Object({}, { additionalProperties: false }),
+          response: answers({ 200: listOf(SourceEntry) }),
+        },
+      },
+      async ({ identity }) => {
+        const conversations = conversationsOf(ports, identity)
+        const items = ports.manager
+          .status()
+          .filter(({ id }) => ports.auth.entitled(identity, { source: id, channel: 'source' }).allowed)
+          .map((source) => visible(ports, identity, source, conversations))
+        return { items, next: null }
+      },
+    )
+  }
+}
+
+/** `source/conversation` of the caller's tenant: a status entry does not say whose conversation it is. */
+function conversationsOf(ports: GatewayPorts, identity: Identity): ReadonlySet<string> {
+  const own = new Set<string>()
+  for (const { channel, tenant, source, publicSubject } of ports.manager.topics())
+    if (channel === 'status' && tenant === identity.tenant) own.add(`${source}/${publicSubject}`)
+  return own
+}
+
+function visible(
+  ports: GatewayPorts,
+  identity: Identity,
+  source: SourceStatus,
+  conversations: ReadonlySet<string>,
+): SourceStatus {
+  const shown = ({ channel, symbol }: TopicStatus) =>
+    ports.auth.entitled(identity, { source: source.id, channel }).allowed &&
+    (channel !== 'status' || conversations.has(`${source.id}/${symbol}`))
+  return { ...source, topics: source.topics.filter(shown) }
+}

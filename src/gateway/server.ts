@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto'
+import fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
+import { FeedgateError } from '../errors.ts'
+import type { GatewayPorts } from './gateway.ts'
+import { answerBrokenRequest, errorHandler, sendProblem } from './problem.ts'
+import { adminRoutes } from './rest/admin.ts'
+import { consoleRoutes } from './rest/console.ts'
+import { describeApi, docsRoutes } from './rest/docs.ts'
+import { operationsRoutes } from './rest/operations.ts'
+import { apiRoutes } from './rest/routes.ts'
+import { validatorCompiler } from './validation.ts'
+
+const BODY_LIMIT = 256 * 1_024
+
+/** The HTTP server, not yet listening. `plugins` are registered beside the REST routes (the WebSocket endpoints). */
+export async function createServer(
+  ports: GatewayPorts,
+  plugins: readonly FastifyPluginAsync[] = [],
+): Promise<FastifyInstance> {
+  const server = fastify({
+    logger: false,
+    bodyLimit: BODY_LIMIT,
+    // A slow body may not hold a connection for longer.
+    requestTimeout: 30_000,
+    forceCloseConnections: true,
+    return503OnClosing: false,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: 512 },
+    genReqId: () => randomUUID(),
+    frameworkErrors: (_error, _request, reply) => {
+      sendProblem(
+        reply,
+        new FeedgateError('bad-request', 'the path cannot be read: check its percent-encoding'),
+      )
+    },
+    clientErrorHandler: answerBrokenRequest,
+  })
+  server.setValidatorCompiler(validatorCompiler)
+  // Schemas of answers describe; they do not change what is sent.
+  server.setSerializerCompiler(() => (data) => JSON.stringify(data))
+  server.setErrorHandler(errorHandler(ports.log))
+  server.setNotFoundHandler((request, reply) =>
+    sendProblem(reply, new FeedgateError('not-found', `there is no ${request.method} on this path`)),
+  )
+  server.decorateRequest('identity')
+  takeJsonOnly(server)
+  guard(server)
+
+  await describeApi(server, ports.version)
+  for (const plugin of plugins) await server.register(plugin)
+  await server.register(apiRoutes(ports))
+  await server.register(adminRoutes(ports))
+  await server.register(operationsRoutes(ports))
+  await server.register(docsRoutes(ports.version))
+  await server.register(consoleRoutes(ports))
+  return server
+}
+
+/** No body is a body left out, whatever its content type says. */
+function takeJsonOnly(server: FastifyInstance): void {
+  const parseJson = server.getDefaultJsonParser('error', 'error')
+  server.removeAllContentTypeParsers()
+  server.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null, undefined)
+    else parseJson(request, body as string, done)
+  })
+}
+
+/** What holds for every request, and the headers of every answer. */
+function guard(server: FastifyInstance): void {
+  let closing = false
+  server.addHook('preClose', async () => {
+    closing = true
+  })
+  server.addHook('onRequest', async (request, reply) => {
+    reply.headers({
+      'x-request-id': request.id,
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+      'cache-control': 'no-store',
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    })
+    if (closing) throw new FeedgateError('shutting-down', 'this gateway is shutting down: try again')
+    if (
+      request.headers.upgrade?.toLowerCase() === 'websocket' &&
+      !/^\/ws(\/|$)/.test(request.routeOptions.url ?? '')
+    ) {
+      reply.header('connection', 'close')
+      throw new FeedgateError(
+        'not-found',
+        'there is no WebSocket on this path: use /ws, /ws/odds or /ws/status',
+      )
+    }
+  })
+}
