@@ -70,3 +70,40 @@ export interface Venue {
 export function nextId(id: VenueId): VenueId {
   return typeof id === 'number' && id < Number.MAX_SAFE_INTEGER ? id + 1 : BigInt(id) + 1n
 }
+
+/** What `read` makes of the part of a frame that is about one topic, or `malformed` with the reason. Never throws. */
+export function attempt(channel: Channel, symbol: string, read: () => Decoded): Decoded {
+  try {
+    return read()
+  } catch (error) {
+    return { kind: 'malformed', reason: reasonOf(error), channel, symbol }
+  }
+}
+
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : 'unreadable'
+}
+
+/** The smallest depth on offer that is not below what is wanted, else the greatest. */
+export function bookDepth(
+  venue: Pick<Venue, 'bookDepths' | 'defaultBookDepth'>,
+  limit: number | undefined,
+): number {
+  if (limit === undefined || venue.bookDepths.length === 0) return venue.defaultBookDepth
+  return venue.bookDepths.find((depth) => depth >= limit) ?? venue.bookDepths.at(-1)!
+}
+
+/** The subscriptions in lists of the same key, in the order in which the keys came. */
+export function grouped(
+  subscriptions: readonly Subscription[],
+  keyOf: (subscription: Subscription) => string,
+): ReadonlyMap<string, readonly Subscription[]> {
+  const groups = new Map<string, Subscription[]>()
+  for (const subscription of subscriptions) {
+    const key = keyOf(subscription)
+    const group = groups.get(key)
+    if (group) group.push(subscription)
+    else groups.set(key, [subscription])
+  }
+  return groups
+}

@@ -1,4 +1,4 @@
-import type { Micros } from './event.ts'
+import type { Micros, VenueId } from './event.ts'
 
 /** Times outside 2000 to 2100 are venues' mistakes (`0001-01-01T00:00:00Z` has been seen): no time is better. */
 const EARLIEST = Date.UTC(2000) * 1000
@@ -15,7 +15,7 @@ export function plausibleMicros(micros: number): Micros | undefined {
 }
 
 /** Milliseconds, or microseconds where a venue can be asked for them, as digits. */
-export function epochMicros(digits: string | undefined): Micros | undefined {
+export function epochMicros(digits: string | VenueId | undefined): Micros | undefined {
   const value = Number(digits)
   return plausibleMicros(value < 1e14 ? value * 1000 : value)
 }
@@ -44,7 +44,9 @@ export function isoMicros(text: string | undefined): Micros | undefined {
   let unit = 100_000
   for (let at = 20; at < text.length - 1 && unit >= 1; at++, unit /= 10)
     fraction += (text.charCodeAt(at) - 48) * unit
-  return plausibleMicros(lastDateMicros + ((hours * 60 + minutes) * 60 + seconds) * 1e6 + Math.round(fraction))
+  return plausibleMicros(
+    lastDateMicros + ((hours * 60 + minutes) * 60 + seconds) * 1e6 + Math.round(fraction),
+  )
 }
 
 function twoDigits(text: string, at: number): number {

@@ -1,0 +1,357 @@
+import type { Candle, Channel, Level, Micros, Ticker, Trade } from '../../market/event.ts'
+import {
+  asText,
+  decimalOf,
+  idOf,
+  isArray,
+  isObject,
+  type Json,
+  type JsonObject,
+  levelsOf,
+  parseJson,
+  Unreadable,
+} from '../../market/json.ts'
+import { Scanner } from '../../market/scanner.ts'
+import { timeframeMinutes, venuePair } from '../../market/symbol.ts'
+import { secondsMicros } from '../../market/time.ts'
+import type { Decoded, Instrument, Subscription } from '../connector.ts'
+import {
+  attempt,
+  bookDepth,
+  type Decoder,
+  type DecoderContext,
+  grouped,
+  reasonOf,
+  type Venue,
+} from '../venue.ts'
+
+const TIMEFRAMES = ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '15d']
+const TIMEFRAME_OF = new Map(TIMEFRAMES.map((timeframe) => [String(timeframeMinutes(timeframe)), timeframe]))
+const MINUTE_MICROS = 60_000_000
+
+const DEPTHS = { bookDepths: [10, 25, 100, 500, 1000], defaultBookDepth: 1000 }
+
+/** v1 has names of its own for two assets. */
+const VENUE_ASSET = new Map([
+  ['BTC', 'XBT'],
+  ['DOGE', 'XDG'],
+])
+const OUR_ASSET = new Map([...VENUE_ASSET].map(([ours, theirs]) => [theirs, ours]))
+
+/** Our channel of theirs. */
+const OURS: Readonly<Record<string, Channel>> = Object.assign(Object.create(null), {
+  ticker: 'ticker',
+  trade: 'trades',
+  book: 'orderbook',
+  ohlc: 'ohlcv',
+})
+
+function venueSymbol(symbol: string): string | undefined {
+  return venuePair(
+    symbol,
+    (base, quote) => `${VENUE_ASSET.get(base) ?? base}/${VENUE_ASSET.get(quote) ?? quote}`,
+  )
+}
+
+/** The `subscription` of a request: pairs that ask for the same share a message. */
+function nameOf({ channel, timeframe, limit }: Subscription): string {
+  switch (channel) {
+    case 'ticker':
+      return '{"name":"ticker"}'
+    case 'trades':
+      return '{"name":"trade"}'
+    case 'orderbook':
+      return `{"name":"book","depth":${bookDepth(DEPTHS, limit)}}`
+    default:
+      return `{"name":"ohlc","interval":${timeframeMinutes(timeframe ?? '')}}`
+  }
+}
+
+function request(event: string, subscriptions: readonly Subscription[], id: number): string[] {
+  return [...grouped(subscriptions, nameOf)].map(([name, wanted]) => {
+    const pairs = JSON.stringify(wanted.map(({ symbol }) => venueSymbol(symbol)))
+    return `{"event":"${event}","reqid":${id},"pair":${pairs},"subscription":${name}}`
+  })
+}
+
+/** The maps of one book frame together. */
+interface BookMaps {
+  bids: readonly Level[]
+  asks: readonly Level[]
+  snapshot: boolean
+  checksum: number | undefined
+  time: string | undefined
+}
+
+function emptyMaps(): BookMaps {
+  return { bids: [], asks: [], snapshot: false, checksum: undefined, time: undefined }
+}
+
+class KrakenV1Decoder implements Decoder {
+  readonly #context: DecoderContext
+  readonly #scanner = new Scanner()
+  /** The newest candle by symbol and timeframe, bounded by what is subscribed: the next one shows that it is closed. */
+  readonly #candles = new Map<string, Decoded & { kind: 'event' }>()
+
+  constructor(context: DecoderContext) {
+    this.#context = context
+  }
+
+  decode(frame: string, emit: (update: Decoded) => void): void {
+    let updates: Decoded | readonly Decoded[]
+    try {
+      updates = this.#scanBook(frame) ?? this.#parse(frame)
+    } catch (error) {
+      updates = { kind: 'malformed', reason: reasonOf(error) }
+    }
+    if ('kind' in updates) emit(updates)
+    else for (const update of updates) emit(update)
+  }
+
+  /** `[336,{"a":[["1.0","2.0","3.4"]]},{"b":[…],"c":"974942666"},"book-1000","XBT/USD"]`: the maps are one message. */
+  #scanBook(frame: string): Decoded | undefined {
+    const scanner = this.#scanner
+    scanner.begin(frame)
+    if (!scanner.skip('[') || scanner.id() === undefined) return undefined
+    const maps = emptyMaps()
+    do {
+      if (!scanner.skip(',{') || !this.#scanMap(maps)) return undefined
+    } while (scanner.sees(',{'))
+    if (!scanner.skip(',"book-') || scanner.id() === undefined || !scanner.skip('","')) return undefined
+    const name = scanner.text()
+    if (name === undefined || !scanner.skip(']') || !scanner.ends()) return undefined
+    maps.time = scanner.latestTime
+    return this.#of(name, (symbol) => book(symbol, maps))
+  }
+
+  #scanMap(maps: BookMaps): boolean {
+    const scanner = this.#scanner
+    do {
+      if (scanner.skip('"c":"')) {
+        const checksum = scanner.id()
+        if (typeof checksum !== 'number' || !scanner.skip('"')) return false
+        maps.checksum = checksum
+        continue
+      }
+      const isBids = scanner.skip('"b')
+      if (!isBids && !scanner.skip('"a')) return false
+      maps.snapshot = scanner.skip('s') || maps.snapshot
+      const levels = scanner.skip('":') ? scanner.levels() : undefined
+      if (!levels) return false
+      add(maps, isBids, levels)
+    } while (scanner.skip(','))
+    return scanner.skip('}')
+  }
+
+  #parse(frame: string): Decoded | readonly Decoded[] {
+    const json = parseJson(frame)
+    if (isObject(json)) return this.#event(json)
+    if (!isArray(json)) throw new Unreadable('neither object nor list')
+    const pair = asText(json.at(-1))
+    const [channel, interval] = (asText(json.at(-2)) ?? '').split('-')
+    const data = json[1]
+    switch (channel) {
+      case 'book':
+        return this.#of(pair, (symbol) =>
+          attempt('orderbook', symbol, () => book(symbol, mapsOf(json.slice(1, -2)))),
+        )
+      case 'trade':
+        if (!isArray(data)) throw new Unreadable('trades are no list')
+        return data.map((trade) =>
+          this.#of(pair, (symbol) => attempt('trades', symbol, () => tradeOf(symbol, trade))),
+        )
+      case 'ticker':
+        return this.#of(pair, (symbol) => attempt('ticker', symbol, () => tickerOf(symbol, data)))
+      case 'ohlc':
+        return this.#closing(
+          this.#of(pair, (symbol) => attempt('ohlcv', symbol, () => candleOf(symbol, interval ?? '', data))),
+        )
+      default:
+        return { kind: 'ignored', what: 'channel' }
+    }
+  }
+
+  /** Kraken never says that a candle is closed; the first frame of the next one does, so the old one goes out again. */
+  #closing(made: Decoded): readonly Decoded[] {
+    if (made.kind !== 'event' || made.payload.type !== 'ohlcv') return [made]
+    const key = `${made.symbol}|${made.timeframe}`
+    const before = this.#candles.get(key)
+    this.#candles.set(key, made)
+    if (before?.payload.type !== 'ohlcv' || before.payload.openTime >= made.payload.openTime) return [made]
+    return [{ ...before, payload: { ...before.payload, closed: true } }, made]
+  }
+
+  #event(json: JsonObject): Decoded {
+    const event = asText(json.event)
+    switch (event) {
+      case 'heartbeat':
+        return { kind: 'heartbeat' }
+      case 'subscriptionStatus':
+        return this.#subscriptionStatus(json)
+      case 'error':
+        return { kind: 'refused', ...requestOf(json), reason: asText(json.errorMessage) ?? 'error' }
+      default:
+        // A pong is no proof that data still comes.
+        return { kind: 'ignored', what: event === 'systemStatus' || event === 'pong' ? event : 'type' }
+    }
+  }
+
+  #subscriptionStatus(json: JsonObject): Decoded {
+    const status = asText(json.status)
+    if (status !== 'subscribed' && status !== 'error') return { kind: 'ignored', what: 'subscriptionStatus' }
+    const { subscription: wanted } = json
+    const channel = isObject(wanted) ? OURS[asText(wanted.name) ?? ''] : undefined
+    const symbol = this.#context.symbolOf(asText(json.pair) ?? '')
+    const interval = isObject(wanted) ? asText(wanted.interval) : undefined
+    const timeframe = channel === 'ohlcv' ? TIMEFRAME_OF.get(interval ?? '1') : undefined
+    const subscription =
+      channel && symbol !== undefined
+        ? { subscription: { channel, symbol, ...(timeframe !== undefined && { timeframe }) } }
+        : requestOf(json)
+    return status === 'subscribed'
+      ? { kind: 'acknowledged', ...subscription }
+      : { kind: 'refused', ...subscription, reason: asText(json.errorMessage) ?? 'refused' }
+  }
+
+  #of(pair: string | undefined, read: (symbol: string) => Decoded): Decoded {
+    if (pair === undefined) throw new Unreadable('no pair')
+    const symbol = this.#context.symbolOf(pair)
+    return symbol === undefined ? { kind: 'ignored', what: 'symbol' } : read(symbol)
+  }
+}
+
+function requestOf(json: JsonObject): { requestId?: number } {
+  const id = asText(json.reqid)
+  return id === undefined ? {} : { requestId: Number(id) }
+}
+
+function add(maps: BookMaps, isBids: boolean, levels: readonly Level[]): void {
+  if (isBids) maps.bids = maps.bids.length === 0 ? levels : [...maps.bids, ...levels]
+  else maps.asks = maps.asks.length === 0 ? levels : [...maps.asks, ...levels]
+}
+
+function mapsOf(items: readonly Json[]): BookMaps {
+  const maps = emptyMaps()
+  for (const map of items) {
+    if (!isObject(map)) throw new Unreadable('a book of no map')
+    for (const [side, value] of Object.entries(map)) {
+      if (side === 'c') maps.checksum = Number(idOf(asText(value), 'checksum'))
+      if (!/^[ab]s?$/.test(side)) continue
+      if (side.length === 2) maps.snapshot = true
+      add(maps, side.startsWith('b'), levelsOf(value))
+      maps.time = latest(maps.time, value)
+    }
+  }
+  return maps
+}
+
+/** The third of a level is its time. */
+function latest(time: string | undefined, levels: Json | undefined): string | undefined {
+  const times = isArray(levels) ? levels.map((level) => (isArray(level) ? asText(level[2]) : undefined)) : []
+  return times.reduce((last, one) => (last === undefined || (one ?? '') > last ? one : last), time)
+}
+
+function book(symbol: string, { bids, asks, snapshot, checksum, time }: BookMaps): Decoded {
+  return { kind: 'book', symbol, snapshot, bids, asks, sourceTime: secondsMicros(time), checksum }
+}
+
+/** `[price, volume, time, side, orderType, misc]`; v1 has no trade ids, and the side is the taker's. */
+function tradeOf(symbol: string, trade: Json): Decoded {
+  const [price, size, time, side] = isArray(trade) ? trade : []
+  const payload: Trade = {
+    type: 'trade',
+    price: decimalOf(asText(price), 'price'),
+    size: decimalOf(asText(size), 'size'),
+    side: side === 'b' ? 'buy' : side === 's' ? 'sell' : 'unknown',
+  }
+  return { kind: 'event', channel: 'trades', symbol, sourceTime: secondsMicros(asText(time)), payload }
+}
+
+/** Lists of best price, whole lots and lots; of last price; and, by day, of today and of the last 24 hours. */
+function tickerOf(symbol: string, json: Json | undefined): Decoded {
+  if (!isObject(json)) throw new Unreadable('no ticker')
+  const field = (name: string, index: number) => {
+    const list = json[name]
+    if (list === undefined) return undefined
+    return decimalOf(isArray(list) ? asText(list[index]) : undefined, name)
+  }
+  const payload: Ticker = {
+    type: 'ticker',
+    bid: field('b', 0),
+    bidSize: field('b', 2),
+    ask: field('a', 0),
+    askSize: field('a', 2),
+    last: field('c', 0),
+    open: field('o', 1),
+    high: field('h', 1),
+    low: field('l', 1),
+    volume: field('v', 1),
+  }
+  return { kind: 'event', channel: 'ticker', symbol, payload }
+}
+
+/** `[time, etime, open, high, low, close, vwap, volume, count]`, `etime` being the end of the interval. */
+function candleOf(symbol: string, interval: string, json: Json | undefined): Decoded {
+  const [time, end, open, high, low, close, , volume, count] = isArray(json) ? json.map(asText) : []
+  const timeframe = TIMEFRAME_OF.get(interval)
+  const closes: Micros | undefined = secondsMicros(end)
+  if (timeframe === undefined || closes === undefined) throw new Unreadable('candle without its time')
+  const payload: Candle = {
+    type: 'ohlcv',
+    timeframe,
+    openTime: closes - Number(interval) * MINUTE_MICROS,
+    open: decimalOf(open, 'open'),
+    high: decimalOf(high, 'high'),
+    low: decimalOf(low, 'low'),
+    close: decimalOf(close, 'close'),
+    volume: decimalOf(volume, 'volume'),
+    trades: count === undefined ? undefined : Number(idOf(count, 'number of trades')),
+    closed: false,
+    origin: 'venue',
+    revision: 0,
+  }
+  return { kind: 'event', channel: 'ohlcv', symbol, timeframe, sourceTime: secondsMicros(time), payload }
+}
+
+function parseInstruments(body: string): Instrument[] {
+  const json = parseJson(body)
+  const pairs = isObject(json) ? json.result : undefined
+  if (!isObject(pairs)) throw new Unreadable('no pairs')
+  return Object.values(pairs).flatMap((pair) => {
+    const name = isObject(pair) ? asText(pair.wsname) : undefined
+    const status = isObject(pair) ? asText(pair.status) : undefined
+    if (name === undefined) return []
+    const symbol = name
+      .split('/')
+      .map((asset) => OUR_ASSET.get(asset) ?? asset)
+      .join('/')
+    return [{ symbol, venueSymbol: name, status: status ?? '' }]
+  })
+}
+
+/** Kraken spot, API v1: frozen, still served. */
+export const venue: Venue = {
+  id: 'kraken-v1',
+  url: 'wss://ws.kraken.com',
+  restUrl: 'https://api.kraken.com',
+  docs: 'https://docs.kraken.com/exchange/api-reference/spot-websocket-v1/book',
+  channels: Object.values(OURS),
+  timeframes: TIMEFRAMES,
+  ...DEPTHS,
+  limits: {
+    messagesPerSecond: 10,
+    subscriptionsPerConnection: 300,
+    subscriptionsPerMessage: 50,
+    connects: { count: 150, perMs: 600_000 },
+    restWeightPerMinute: 60,
+  },
+  // Their guide: nothing for 5 s is a dead connection. Heartbeats come each second, but only with a subscription.
+  heartbeat: { silentMs: 5_000, ping: { everyMs: 2_000, frame: (id) => `{"event":"ping","reqid":${id}}` } },
+  book: { snapshots: 'stream', truncates: true, checksum: (book) => book.krakenChecksum() },
+  trades: { contiguousIds: false },
+  venueSymbol,
+  subscribe: (subscriptions, id) => request('subscribe', subscriptions, id),
+  unsubscribe: (subscriptions, id) => request('unsubscribe', subscriptions, id),
+  createDecoder: (context) => new KrakenV1Decoder(context),
+  instrumentsRequest: { path: '/0/public/AssetPairs', weight: 1, parse: parseInstruments },
+}

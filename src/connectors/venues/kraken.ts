@@ -1,0 +1,363 @@
+import type { Candle, Channel, Level, Ticker, Trade } from '../../market/event.ts'
+import {
+  asText,
+  decimalOf,
+  fieldsOf,
+  idOf,
+  isArray,
+  isObject,
+  type Json,
+  type JsonObject,
+  levelOf,
+  optionalDecimal,
+  parseJson,
+  Unreadable,
+} from '../../market/json.ts'
+import { Scanner } from '../../market/scanner.ts'
+import { timeframeMinutes, venuePair } from '../../market/symbol.ts'
+import { isoMicros } from '../../market/time.ts'
+import type { Decoded, Instrument, Subscription } from '../connector.ts'
+import {
+  attempt,
+  bookDepth,
+  type Decoder,
+  type DecoderContext,
+  grouped,
+  reasonOf,
+  type Venue,
+} from '../venue.ts'
+
+type Values = readonly (string | undefined)[]
+
+/** Field names in the order of Kraken's frames. */
+const TICKER = [
+  'symbol',
+  'bid',
+  'bid_qty',
+  'ask',
+  'ask_qty',
+  'last',
+  'volume',
+  'low',
+  'high',
+  'timestamp',
+] as const
+const TRADE = ['symbol', 'side', 'price', 'qty', 'trade_id', 'timestamp'] as const
+const CANDLE = [
+  ...(['symbol', 'open', 'high', 'low', 'close', 'trades', 'volume', 'interval_begin', 'interval'] as const),
+]
+
+const TIMEFRAMES = ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '15d']
+const TIMEFRAME_OF = new Map(TIMEFRAMES.map((timeframe) => [String(timeframeMinutes(timeframe)), timeframe]))
+
+const DEPTHS = { bookDepths: [10, 25, 100, 500, 1000], defaultBookDepth: 1000 }
+
+/** Our channel of theirs, and theirs of ours. */
+const OURS: Readonly<Record<string, Channel>> = Object.assign(Object.create(null), {
+  ticker: 'ticker',
+  trade: 'trades',
+  book: 'orderbook',
+  ohlc: 'ohlcv',
+})
+const CHANNELS: readonly Channel[] = Object.values(OURS)
+
+/** What a subscription asks besides its symbol: symbols that ask the same share a message. */
+function parametersOf({ channel, timeframe, limit }: Subscription): string {
+  switch (channel) {
+    case 'ticker':
+      // By default only trades bring a new ticker; the best prices move more often.
+      return '{"channel":"ticker","event_trigger":"bbo"'
+    case 'trades':
+      // The snapshot holds the last 50 trades: after a reconnect, those that were missed.
+      return '{"channel":"trade","snapshot":true'
+    case 'orderbook':
+      return `{"channel":"book","depth":${bookDepth(DEPTHS, limit)},"snapshot":true`
+    default:
+      return `{"channel":"ohlc","interval":${timeframeMinutes(timeframe ?? '')},"snapshot":true`
+  }
+}
+
+function request(method: string, subscriptions: readonly Subscription[], id: number): string[] {
+  return [...grouped(subscriptions, parametersOf)].map(([parameters, wanted]) => {
+    const symbols = JSON.stringify(wanted.map(({ symbol }) => symbol))
+    return `{"method":"${method}","params":${parameters},"symbol":${symbols}},"req_id":${id}}`
+  })
+}
+
+class KrakenDecoder implements Decoder {
+  readonly #context: DecoderContext
+  readonly #scanner = new Scanner()
+  /** The newest candle by symbol and timeframe, bounded by what is subscribed: the next one shows that it is closed. */
+  readonly #candles = new Map<string, Decoded & { kind: 'event' }>()
+
+  constructor(context: DecoderContext) {
+    this.#context = context
+  }
+
+  decode(frame: string, emit: (update: Decoded) => void): void {
+    let updates: readonly Decoded[]
+    try {
+      updates = this.#scan(frame) ?? this.#parse(frame)
+    } catch (error) {
+      updates = [{ kind: 'malformed', reason: reasonOf(error) }]
+    }
+    for (const update of updates) emit(update)
+  }
+
+  #scan(frame: string): readonly Decoded[] | undefined {
+    const scanner = this.#scanner
+    scanner.begin(frame)
+    if (frame === '{"channel":"heartbeat"}') return [{ kind: 'heartbeat' }]
+    if (scanner.skip('{"channel":"book","type":"')) return this.#scanBook()
+    if (scanner.skip('{"channel":"trade","type":"'))
+      return this.#scanItems(TRADE, (values, snapshot) => this.#trade(values, snapshot))
+    if (scanner.skip('{"channel":"ticker","type":"'))
+      return this.#scanItems(TICKER, (values) => this.#ticker(values))
+    return undefined
+  }
+
+  /** `{"symbol":"BTC/USD","bids":[{"price":1.0,"qty":2.00}],"asks":[],"checksum":3,"timestamp":"…"}` */
+  #scanBook(): readonly Decoded[] | undefined {
+    const scanner = this.#scanner
+    const type = scanner.text()
+    if (!scanner.skip(',"data":[{"symbol":"')) return undefined
+    const name = scanner.text()
+    const bids = scanner.skip(',"bids":') ? this.#scanLevels() : undefined
+    const asks = scanner.skip(',"asks":') ? this.#scanLevels() : undefined
+    if (name === undefined || !bids || !asks || !scanner.skip(',"checksum":')) return undefined
+    const checksum = scanner.id()
+    const time = scanner.skip(',"timestamp":"') ? scanner.text() : undefined
+    if (typeof checksum !== 'number' || !scanner.skip('}]}') || !scanner.ends()) return undefined
+    const symbol = this.#context.symbolOf(name)
+    if (symbol === undefined) return [{ kind: 'ignored', what: 'symbol' }]
+    const snapshot = type === 'snapshot'
+    return [{ kind: 'book', symbol, snapshot, bids, asks, sourceTime: isoMicros(time), checksum }]
+  }
+
+  #scanLevels(): Level[] | undefined {
+    const scanner = this.#scanner
+    const levels: Level[] = []
+    if (scanner.skip('[]')) return levels
+    if (!scanner.skip('[')) return undefined
+    do {
+      const price = scanner.skip('{"price":') ? scanner.number() : undefined
+      const size = scanner.skip(',"qty":') ? scanner.sizeNumber() : undefined
+      if (price === undefined || size === undefined || !scanner.skip('}')) return undefined
+      levels.push([price, size])
+    } while (scanner.skip(','))
+    return scanner.skip(']') ? levels : undefined
+  }
+
+  #scanItems(
+    names: readonly string[],
+    read: (values: Values, snapshot: boolean) => Decoded,
+  ): readonly Decoded[] | undefined {
+    const scanner = this.#scanner
+    const snapshot = scanner.text() === 'snapshot'
+    if (!scanner.skip(',"data":[')) return undefined
+    const items: Values[] = []
+    do {
+      const values = scanner.fields(names)
+      if (!values) return undefined
+      items.push(values)
+    } while (scanner.skip(','))
+    return scanner.skip(']}') && scanner.ends() ? items.map((values) => read(values, snapshot)) : undefined
+  }
+
+  #parse(frame: string): readonly Decoded[] {
+    const json = parseJson(frame)
+    if (!isObject(json)) throw new Unreadable('no object')
+    const data = isArray(json.data) ? json.data : []
+    const snapshot = json.type === 'snapshot'
+    switch (asText(json.channel)) {
+      case 'book':
+        return data.map((item) => this.#parseBook(item, snapshot))
+      case 'trade':
+        return data.map((item) => this.#trade(fieldsOf(item, TRADE), snapshot))
+      case 'ticker':
+        return data.map((item) => this.#ticker(fieldsOf(item, TICKER)))
+      case 'ohlc':
+        return data.flatMap((item) => this.#candle(fieldsOf(item, CANDLE), snapshot))
+      case 'heartbeat':
+        return [{ kind: 'heartbeat' }]
+      case 'status':
+        return [{ kind: 'ignored', what: 'status' }]
+      default:
+        return this.#answer(json)
+    }
+  }
+
+  #parseBook(item: Json, snapshot: boolean): Decoded {
+    if (!isObject(item)) throw new Unreadable('no book')
+    return this.#of(asText(item.symbol), (symbol) =>
+      attempt('orderbook', symbol, () => ({
+        kind: 'book',
+        symbol,
+        snapshot,
+        bids: levelsOf(item.bids),
+        asks: levelsOf(item.asks),
+        sourceTime: isoMicros(asText(item.timestamp)),
+        checksum: item.checksum === undefined ? undefined : Number(idOf(asText(item.checksum), 'checksum')),
+      })),
+    )
+  }
+
+  #ticker([name, bid, bidSize, ask, askSize, last, volume, low, high, time]: Values): Decoded {
+    return this.#of(name, (symbol) =>
+      attempt('ticker', symbol, () => {
+        const payload: Ticker = {
+          type: 'ticker',
+          bid: optionalDecimal(bid, 'bid'),
+          bidSize: optionalDecimal(bidSize, 'bid size'),
+          ask: optionalDecimal(ask, 'ask'),
+          askSize: optionalDecimal(askSize, 'ask size'),
+          last: optionalDecimal(last, 'last'),
+          high: optionalDecimal(high, 'high'),
+          low: optionalDecimal(low, 'low'),
+          volume: optionalDecimal(volume, 'volume'),
+        }
+        return { kind: 'event', channel: 'ticker', symbol, sourceTime: isoMicros(time), payload }
+      }),
+    )
+  }
+
+  /** `side` is the taker's. Trades of a snapshot happened before the subscription. */
+  #trade([name, side, price, size, id, time]: Values, snapshot: boolean): Decoded {
+    return this.#of(name, (symbol) =>
+      attempt('trades', symbol, () => {
+        const tradeId = idOf(id, 'trade id')
+        const payload: Trade = {
+          type: 'trade',
+          id: String(tradeId),
+          price: decimalOf(price, 'price'),
+          size: decimalOf(size, 'size'),
+          side: side === 'buy' || side === 'sell' ? side : 'unknown',
+        }
+        const event = { channel: 'trades', symbol, sourceTime: isoMicros(time), payload } as const
+        const venueSeq = [tradeId, tradeId] as const
+        return { kind: 'event', ...event, venueSeq, flags: snapshot ? ['backfilled'] : undefined }
+      }),
+    )
+  }
+
+  /** Kraken never says that a candle is closed; the first frame of the next one does, so the old one goes out again. */
+  #candle(values: Values, snapshot: boolean): readonly Decoded[] {
+    const [name, open, high, low, close, trades, volume, begin, interval] = values
+    const made = this.#of(name, (symbol) =>
+      attempt('ohlcv', symbol, () => {
+        const openTime = isoMicros(begin)
+        const timeframe = TIMEFRAME_OF.get(interval ?? '')
+        if (openTime === undefined || timeframe === undefined) throw new Unreadable('candle without its time')
+        const payload: Candle = {
+          type: 'ohlcv',
+          timeframe,
+          openTime,
+          open: decimalOf(open, 'open'),
+          high: decimalOf(high, 'high'),
+          low: decimalOf(low, 'low'),
+          close: decimalOf(close, 'close'),
+          volume: decimalOf(volume, 'volume'),
+          trades: trades === undefined ? undefined : Number(idOf(trades, 'number of trades')),
+          closed: false,
+          origin: 'venue',
+          revision: 0,
+        }
+        return { kind: 'event', channel: 'ohlcv', symbol, timeframe, payload }
+      }),
+    )
+    return made.kind === 'event' ? this.#closing(made, snapshot) : [made]
+  }
+
+  #closing(made: Decoded & { kind: 'event' }, snapshot: boolean): readonly Decoded[] {
+    const key = `${made.symbol}|${made.timeframe}`
+    const before = this.#candles.get(key)
+    this.#candles.set(key, made)
+    if (before?.payload.type !== 'ohlcv' || made.payload.type !== 'ohlcv') return [made]
+    if (before.payload.openTime >= made.payload.openTime) return [made]
+    const closed = { ...before, payload: { ...before.payload, closed: true } }
+    return [snapshot ? { ...closed, flags: ['backfilled'] } : closed, made]
+  }
+
+  #answer(json: JsonObject): readonly Decoded[] {
+    const { result, error } = json
+    const id = asText(json.req_id)
+    const requestId = id === undefined ? undefined : Number(id)
+    if (json.method !== 'subscribe') return [{ kind: 'ignored', what: asText(json.method) ?? 'type' }]
+    const symbol = this.#context.symbolOf(asText(isObject(result) ? result.symbol : json.symbol) ?? '')
+    if (json.success !== true) {
+      const reason = asText(error) ?? 'refused'
+      // An error names the pair, but not the channel: a pair that Kraken does not have, it has in no channel.
+      return symbol !== undefined && /pair not supported/i.test(reason)
+        ? everything(symbol).map((subscription) => ({ kind: 'refused', subscription, reason }))
+        : [{ kind: 'refused', requestId, reason }]
+    }
+    const channel = isObject(result) ? OURS[asText(result.channel) ?? ''] : undefined
+    if (!isObject(result) || !channel || symbol === undefined) return [{ kind: 'ignored', what: 'answer' }]
+    const timeframe = channel === 'ohlcv' ? TIMEFRAME_OF.get(asText(result.interval) ?? '1') : undefined
+    const subscription = { channel, symbol, ...(timeframe !== undefined && { timeframe }) }
+    return [{ kind: 'acknowledged', subscription }]
+  }
+
+  #of(name: string | undefined, read: (symbol: string) => Decoded): Decoded {
+    if (name === undefined) throw new Unreadable('no symbol')
+    const symbol = this.#context.symbolOf(name)
+    return symbol === undefined ? { kind: 'ignored', what: 'symbol' } : read(symbol)
+  }
+}
+
+/** All that can be subscribed to of a symbol. */
+function everything(symbol: string): Subscription[] {
+  return CHANNELS.flatMap((channel): Subscription[] =>
+    channel === 'ohlcv'
+      ? TIMEFRAMES.map((timeframe) => ({ channel, symbol, timeframe }))
+      : [{ channel, symbol }],
+  )
+}
+
+function levelsOf(json: Json | undefined): Level[] {
+  if (!isArray(json)) throw new Unreadable('levels are no list')
+  return json.map((level) => levelOf(fieldsOf(level, ['price', 'qty']) as (string | undefined)[]))
+}
+
+function parseInstruments(body: string): Instrument[] {
+  const json = parseJson(body)
+  const pairs = isObject(json) ? json.result : undefined
+  if (!isObject(pairs)) throw new Unreadable('no pairs')
+  return Object.values(pairs).flatMap((pair) => {
+    const [name, status = ''] = fieldsOf(pair, ['wsname', 'status'])
+    // REST still uses the names of v1.
+    const symbol = name?.replace(/\bXBT\b/g, 'BTC').replace(/\bXDG\b/g, 'DOGE')
+    return symbol === undefined ? [] : [{ symbol, venueSymbol: symbol, status }]
+  })
+}
+
+/** Kraken spot, API v2. */
+export const venue: Venue = {
+  id: 'kraken',
+  url: 'wss://ws.kraken.com/v2',
+  restUrl: 'https://api.kraken.com',
+  docs: 'https://docs.kraken.com/exchange/api-reference/spot-websocket',
+  channels: CHANNELS,
+  timeframes: TIMEFRAMES,
+  ...DEPTHS,
+  limits: {
+    messagesPerSecond: 10,
+    subscriptionsPerConnection: 300,
+    subscriptionsPerMessage: 50,
+    connects: { count: 150, perMs: 600_000 },
+    restWeightPerMinute: 60,
+  },
+  // Their guide: nothing for 5 s is a dead connection. Heartbeats come each second, but only with a subscription.
+  heartbeat: {
+    silentMs: 5_000,
+    ping: { everyMs: 2_000, frame: (id) => `{"method":"ping","req_id":${id}}` },
+  },
+  book: { snapshots: 'stream', truncates: true, checksum: (book) => book.krakenChecksum() },
+  // "A sequence number, unique per book."
+  trades: { contiguousIds: true },
+  venueSymbol: (symbol) => venuePair(symbol, (base, quote) => `${base}/${quote}`),
+  subscribe: (subscriptions, id) => request('subscribe', subscriptions, id),
+  unsubscribe: (subscriptions, id) => request('unsubscribe', subscriptions, id),
+  createDecoder: (context) => new KrakenDecoder(context),
+  instrumentsRequest: { path: '/0/public/AssetPairs', weight: 1, parse: parseInstruments },
+}
