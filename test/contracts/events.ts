@@ -42,19 +42,43 @@ export function gap(
 }
 
 export function candle(timeframe: string, openTime: number, fields: Partial<Candle> = {}): Candle {
-  const prices = { open: '10.0', high: '12.0', low: '9.0', close: '11.0', volume: '5.00' }
   return {
-    ...{ type: 'ohlcv', timeframe, openTime, ...prices },
-    ...{ closed: true, origin: 'venue', revision: 0 },
+    type: 'ohlcv',
+    timeframe,
+    openTime,
+    open: '10.0',
+    high: '12.0',
+    low: '9.0',
+    close: '11.0',
+    volume: '5.00',
+    closed: true,
+    origin: 'venue',
+    revision: 0,
     ...fields,
   }
 }
 
-export const price = (selectionId: string, odds: string): Payload => ({
-  ...{ type: 'odds', kind: 'price', eventId: 'MATCH_001', marketId: 'M1', market: '1X2', selectionId },
-  ...{ selection: selectionId, side: 'back', level: 0, odds, sourcePrice: odds, sourceFormat: 'decimal' },
-  marketVersion: 1,
-})
+export function price(selectionId: string, odds: string): Payload {
+  return {
+    type: 'odds',
+    kind: 'price',
+    eventId: 'MATCH_001',
+    marketId: 'M1',
+    market: '1X2',
+    selectionId,
+    selection: selectionId,
+    side: 'back',
+    level: 0,
+    odds,
+    sourcePrice: odds,
+    sourceFormat: 'decimal',
+    marketVersion: 1,
+  }
+}
+
+export function status(tenantId: string, conversationId: string): Payload {
+  return { type: 'status', messageId: 'm1', conversationId, tenantId, status: 'READ', channel: 'whatsapp' }
+}
 
 let topics = 0
 /** A topic that no other test uses. */
