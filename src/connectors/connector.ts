@@ -80,6 +80,8 @@ export interface LinkEnd {
   readonly reason: string
   /** The venue asked to wait at least this long (Retry-After). */
   readonly retryAfterMs?: number
+  /** The socket was open and nothing came: it is known to be dead, not to be closed. */
+  readonly silent?: boolean
 }
 
 /**
@@ -177,4 +179,15 @@ export interface Connector {
   fetchBook?(symbol: string, depth: number, options: LinkOptions, signal: AbortSignal): Promise<DecodedBook>
   /** The venue's instruments, or undefined when it has no list. Rejects when it cannot be had now. */
   fetchInstruments?(options: LinkOptions, signal: AbortSignal): Promise<readonly Instrument[]>
+}
+
+/** Every kind of source there is. */
+export interface Connectors {
+  /** What `kind` may say. */
+  readonly kinds: readonly string[]
+  /** Undefined: no such kind. `seed` and `rate` are of simulators. */
+  connectorFor(
+    kind: string,
+    options: { readonly seed?: number; readonly rate?: number },
+  ): Connector | undefined
 }

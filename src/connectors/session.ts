@@ -1,0 +1,251 @@
+import WebSocket, { type RawData } from 'ws'
+import { now } from '../clock.ts'
+import { Pacer } from '../pacer.ts'
+import { signals } from '../signals.ts'
+import type { Decoded, Link, LinkEnd, LinkOptions, LinkSink, Subscription } from './connector.ts'
+import { Requests } from './requests.ts'
+import { parseRetryAfter } from './rest.ts'
+import type { Decoder, Venue } from './venue.ts'
+
+const HANDSHAKE_TIMEOUT_MS = 10_000
+/** Snapshots of full books have a few MB; more in one message is an attack or an accident. */
+const MAX_FRAME_BYTES = 32 * 1024 * 1024
+/** A peer that does not answer our close frame is cut off. */
+const CLOSE_TIMEOUT_MS = 1_000
+
+/** The one socket session of all venues; what differs between them is in `venue`. */
+export function openSession(venue: Venue, route: string, options: LinkOptions, sink: LinkSink): Link {
+  return new Session(venue, route, options, sink)
+}
+
+class Session implements Link {
+  readonly #venue: Venue
+  readonly #source: string
+  readonly #sink: LinkSink
+  readonly #socket: WebSocket
+  readonly #decoder: Decoder
+  readonly #requests: Requests
+  readonly #pacer: Pacer
+  /** feedgate's symbol by the venue's name of it; bounded by what this connection was ever asked for. */
+  readonly #symbols = new Map<string, string>()
+  /** Frames of requests already begun; at most those of one request. */
+  #frames: string[] = []
+  #sendTimer: NodeJS.Timeout | undefined
+  #watch: NodeJS.Timeout | undefined
+  /** Monotonic ms: when anything came, when something came that is no mere answer to us, when we last asked. */
+  #heardAt = 0
+  #provedAt = 0
+  #pingedAt = 0
+  /**
+   * The venue sends heartbeats by itself: from then on they, or data, are the proof of life, and pongs are not.
+   * Unknown again after an unsubscription, which may have ended them.
+   */
+  #heartbeats = false
+  #paused = false
+  #ended = false
+
+  constructor(venue: Venue, route: string, options: LinkOptions, sink: LinkSink) {
+    this.#venue = venue
+    this.#source = options.source
+    this.#sink = sink
+    this.#requests = new Requests(venue)
+    // One of the messages a second is kept free for the pongs that answer the venue's pings.
+    this.#pacer = new Pacer(Math.max(1, venue.limits.messagesPerSecond - 1), 1_000)
+    this.#decoder = venue.createDecoder({ symbolOf: (name) => this.#symbols.get(name) })
+    const url = options.url ?? venue.url
+    this.#socket = new WebSocket(venue.endpoint?.(url, route) ?? url, {
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      maxPayload: MAX_FRAME_BYTES,
+    })
+    this.#listen()
+  }
+
+  #listen(): void {
+    const socket = this.#socket
+    socket.on('open', () => this.#onOpen())
+    socket.on('message', (data) => this.#onMessage(data))
+    socket.on('ping', () => this.#onPing())
+    socket.on('pong', () => {
+      this.#heardAt = performance.now()
+    })
+    socket.on('unexpected-response', (request, response) => {
+      const retryAfterMs = parseRetryAfter(response.headers['retry-after'])
+      request.destroy()
+      this.#end({
+        reason: `refused: HTTP ${response.statusCode}`,
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      })
+    })
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      const doing = this.#heardAt === 0 ? 'cannot connect' : 'connection failed'
+      this.#end({ reason: `${doing}: ${error.code ?? error.message}` })
+    })
+    socket.on('close', (code, reason) => {
+      const said = printable(reason.toString())
+      this.#end({ reason: `closed by the venue (${code}${said && ` ${said}`})` })
+    })
+  }
+
+  subscribe(subscriptions: readonly Subscription[]): void {
+    for (const { symbol } of subscriptions) {
+      const name = this.#venue.venueSymbol(symbol)
+      if (name !== undefined) this.#symbols.set(name, symbol)
+    }
+    this.#requests.add('subscribe', subscriptions)
+    this.#send()
+  }
+
+  unsubscribe(subscriptions: readonly Subscription[]): void {
+    this.#heartbeats = false
+    this.#requests.add('unsubscribe', subscriptions)
+    this.#send()
+  }
+
+  pause(): void {
+    this.#paused = true
+    if (this.#isOpen()) this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#heardAt = this.#provedAt = performance.now()
+    if (this.#isOpen()) this.#socket.resume()
+  }
+
+  close(reason: string): void {
+    if (this.#ended) return
+    if (this.#isOpen()) {
+      this.#socket.resume()
+      this.#socket.close(1000)
+      const timer = setTimeout(() => this.#socket.terminate(), CLOSE_TIMEOUT_MS)
+      this.#socket.once('close', () => clearTimeout(timer))
+    } else this.#socket.terminate()
+    this.#end({ reason })
+  }
+
+  #isOpen(): boolean {
+    return this.#socket.readyState === WebSocket.OPEN
+  }
+
+  #onOpen(): void {
+    if (this.#ended) return
+    this.#heardAt = this.#provedAt = this.#pingedAt = performance.now()
+    if (this.#paused) this.#socket.pause()
+    const { silentMs, ping } = this.#venue.heartbeat
+    this.#watch = setInterval(
+      () => this.#check(),
+      Math.min(1_000, Math.max(20, Math.min(silentMs, ping?.everyMs ?? silentMs) / 4)),
+    )
+    this.#sink.opened()
+    this.#send()
+  }
+
+  #onPing(): void {
+    this.#heardAt = performance.now()
+    this.#pacer.spend()
+  }
+
+  #onMessage(data: RawData): void {
+    if (this.#ended) return
+    const receivedTime = now()
+    this.#heardAt = performance.now()
+    const frame = data.toString()
+    signals.framesReceived.emit({ source: this.#source, count: 1 })
+    this.#sink.frame?.('in', frame, receivedTime)
+    try {
+      this.#decoder.decode(frame, (update) => this.#deliver(update, receivedTime, frame))
+    } catch (error) {
+      // A decoder promises not to throw; one that does must not take the others' connections with it.
+      const reason = `decoder failed: ${error instanceof Error ? error.message : 'unknown error'}`
+      this.#sink.decoded({ kind: 'malformed', reason }, receivedTime, frame)
+    }
+  }
+
+  #deliver(update: Decoded, receivedTime: number, frame: string): void {
+    if (this.#ended) return
+    switch (update.kind) {
+      case 'event':
+      case 'book':
+        this.#provedAt = this.#heardAt
+        break
+      case 'heartbeat':
+        this.#provedAt = this.#heardAt
+        this.#heartbeats = true
+        break
+      case 'acknowledged':
+        for (const subscription of this.#requests.acknowledged(update))
+          this.#sink.decoded({ kind: 'acknowledged', subscription }, receivedTime, frame)
+        return
+      case 'refused':
+        for (const subscription of this.#requests.refused(update))
+          this.#sink.decoded({ kind: 'refused', subscription, reason: update.reason }, receivedTime, frame)
+        this.#send()
+        return
+      case 'ignored':
+        signals.frameIgnored.emit({ source: this.#source, what: update.what })
+    }
+    this.#sink.decoded(update, receivedTime, frame)
+  }
+
+  /** Sends what is due, as fast as the venue allows. */
+  #send(): void {
+    if (this.#sendTimer !== undefined) return
+    while (!this.#ended && this.#isOpen()) {
+      if (this.#frames.length === 0) this.#frames = this.#requests.next()
+      const frame = this.#frames[0]
+      if (frame === undefined) return
+      const waitMs = this.#pacer.waitMs()
+      if (waitMs > 0) {
+        this.#sendTimer = setTimeout(() => {
+          this.#sendTimer = undefined
+          this.#send()
+        }, waitMs)
+        return
+      }
+      this.#frames.shift()
+      this.#write(frame)
+    }
+  }
+
+  #write(frame: string): void {
+    this.#pacer.spend()
+    this.#sink.frame?.('out', frame, now())
+    this.#socket.send(frame)
+  }
+
+  #check(): void {
+    if (this.#paused) return
+    const time = performance.now()
+    const { silentMs, ping } = this.#venue.heartbeat
+    const silent = time - (this.#heartbeats ? this.#provedAt : this.#heardAt)
+    if (silent >= silentMs) {
+      this.#end({ reason: `no message for ${Math.round(silentMs / 1_000)} s`, silent: true })
+      return
+    }
+    if (!ping || silent < ping.everyMs || time - this.#pingedAt < ping.everyMs) return
+    if (this.#pacer.waitMs() > 0) return
+    this.#pingedAt = time
+    const frame = ping.frame(this.#requests.nextId())
+    if (frame !== 'protocol') this.#write(frame)
+    else {
+      this.#pacer.spend()
+      this.#socket.ping()
+    }
+  }
+
+  #end(end: LinkEnd): void {
+    if (this.#ended) return
+    this.#ended = true
+    clearTimeout(this.#sendTimer)
+    clearInterval(this.#watch)
+    // What never opened, or went silent, will not answer a close frame.
+    if (this.#socket.readyState !== WebSocket.CLOSING) this.#socket.terminate()
+    this.#sink.ended(end)
+  }
+}
+
+/** What a venue says at a close is shown to people and kept in events: short, one line. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return text.replace(/[\u0000-\u001f\u007f]+/g, ' ').slice(0, 100)
+}

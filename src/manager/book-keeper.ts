@@ -1,0 +1,316 @@
+import type { BookRules, DecodedBook } from '../connectors/connector.ts'
+import { FeedgateError } from '../errors.ts'
+import type { Micros, VenueId } from '../market/event.ts'
+import { OrderBook } from '../market/order-book.ts'
+import { signals } from '../signals.ts'
+import { backoffMs } from './backoff.ts'
+import type { Keeper, Role, StateListener } from './keeper.ts'
+import type { Hole, TopicWriter } from './topic-writer.ts'
+import { idAfter, idBefore } from './venue-ids.ts'
+
+/** Diffs kept while a snapshot is fetched; beyond it they are dropped and the book starts over. */
+const MAX_BUFFERED = 10_000
+/** A delta carries the checksum when the last one is older, µs: so no second in which the book changes goes without. */
+const CHECKSUM_EVERY = 500_000
+/** A book that fails again and again must not burden its venue. */
+const REBUILD = { baseMs: 500, capMs: 30_000 }
+/** A book that was right for so long is rebuilt at once when it fails, ms. */
+const SOUND_AFTER_MS = 10_000
+/** When a snapshot shows that the stream withholds something, the stream gets this long to deliver it. */
+const PROBE_GRACE_MS = 3_000
+
+/** What a book needs of its surroundings. */
+export interface BookHost {
+  readonly source: string
+  readonly symbol: string
+  readonly writer: TopicWriter
+  readonly rules: BookRules
+  /** Levels a side to ask for; 0: all. */
+  depth(): number
+  now(): Micros
+  /** Of books with REST snapshots. */
+  fetch?(depth: number, signal: AbortSignal): Promise<DecodedBook>
+  /** Asks the venue for this one book again. */
+  resubscribe(): void
+  readonly changed: StateListener
+}
+
+interface Buffered {
+  readonly update: DecodedBook
+  readonly receivedTime: Micros
+}
+
+/**
+ * One book: syncing until its snapshot is there, live while every message proves right, and built anew, alone, when one
+ * does not. A book that may be wrong is never published; the hole is, as a `gap`.
+ */
+export class BookKeeper implements Keeper {
+  readonly #host: BookHost
+  #book = new OrderBook()
+  #depth = 0
+  #live = false
+  #local: VenueId | undefined
+  /** While a snapshot is fetched; at most `MAX_BUFFERED`. */
+  #buffer: Buffered[] = []
+  /** What the `next` connection delivered before this one has caught up; at most `MAX_BUFFERED`. */
+  #ahead: Buffered[] = []
+  /** The book was known before, and what came since is not: a gap is due before its next snapshot. */
+  #interrupted: boolean
+  #checksumTime = 0
+  #fetching: AbortController | undefined
+  #retry: NodeJS.Timeout | undefined
+  /** Snapshots asked for in vain since the last, and books that failed since one was sound. */
+  #attempts = 0
+  #failures = 0
+  /** Monotonic ms. */
+  #liveSince = 0
+
+  constructor(host: BookHost) {
+    this.#host = host
+    this.#interrupted = host.writer.epoch !== null
+  }
+
+  received(update: DecodedBook, receivedTime: Micros, role: Role): boolean {
+    if (role === 'old') return false
+    if (this.#host.rules.snapshots === 'rest' && !update.snapshot)
+      return this.#diff({ update, receivedTime }, role)
+    if (update.snapshot) {
+      this.#reset(update, receivedTime)
+      return role === 'next'
+    }
+    if (role === 'current' && this.#live) this.#apply({ update, receivedTime })
+    return false
+  }
+
+  acknowledged(): void {
+    if (this.#host.rules.snapshots === 'rest' && !this.#live) this.#load()
+  }
+
+  interrupted(): void {
+    this.#interrupted ||= this.#live
+    this.#stop()
+  }
+
+  malformed(receivedTime: Micros, named: boolean): void {
+    const { follows, checksum } = this.#host.rules
+    if (named || !(follows || checksum)) this.#fail({ reason: 'malformed' }, receivedTime)
+  }
+
+  takenOver(): void {
+    if (this.#host.rules.snapshots === 'stream') this.interrupted()
+    for (const entry of this.#ahead.splice(0)) this.#diff(entry, 'current')
+  }
+
+  /** The depth asked of the venue has changed: a new snapshot replaces the book; nothing is missing. */
+  restart(): void {
+    this.#stop()
+    if (this.#host.rules.snapshots === 'rest') this.#load()
+  }
+
+  lastTrade(): void {}
+
+  close(): void {
+    this.#stop()
+  }
+
+  /** Asks the venue another way whether the book moved on while the stream was silent. */
+  async isWithheld(depth: number): Promise<boolean> {
+    const { fetch } = this.#host
+    const before = this.#local
+    if (!fetch || !this.#live || before === undefined) return false
+    const snapshot = await fetch(depth, AbortSignal.timeout(PROBE_GRACE_MS)).catch(() => undefined)
+    if (snapshot?.last === undefined || snapshot.last <= before) return false
+    await new Promise((resolve) => setTimeout(resolve, PROBE_GRACE_MS).unref())
+    return this.#live && this.#local === before
+  }
+
+  /** The stream says nothing though the venue moved on. */
+  withheld(): void {
+    this.#fail({ reason: 'no data' }, this.#host.now())
+    if (this.#host.rules.snapshots === 'rest') this.#host.resubscribe()
+  }
+
+  #diff(entry: Buffered, role: Role): boolean {
+    if (role === 'next') this.#push(this.#ahead, entry)
+    else if (this.#live) this.#apply(entry)
+    else {
+      this.#push(this.#buffer, entry)
+      this.#load()
+    }
+    return this.#catchUp()
+  }
+
+  #push(buffer: Buffered[], entry: Buffered): void {
+    if (buffer.length >= MAX_BUFFERED) {
+      buffer.length = 0
+      this.#fetching?.abort()
+      this.#fetching = undefined
+    }
+    buffer.push(entry)
+  }
+
+  /** True as soon as what the next connection delivered continues this book: both then say the same. */
+  #catchUp(): boolean {
+    const first = this.#ahead[0]
+    if (!first || !this.#live || this.#local === undefined) return false
+    if (this.#host.rules.follows?.(this.#local, first.update) === 'gap') return false
+    for (const entry of this.#ahead.splice(0)) this.#diff(entry, 'current')
+    return true
+  }
+
+  /** A snapshot, published as it came. */
+  #reset(update: DecodedBook, receivedTime: Micros): void {
+    const { writer, rules, depth, changed } = this.#host
+    this.#cancel()
+    this.#depth = depth()
+    if (this.#interrupted) writer.gap({ reason: 'reconnect' }, { receivedTime, flags: update.flags })
+    this.#interrupted = false
+    this.#book = new OrderBook(rules.truncates ? { truncateTo: this.#depth } : {})
+    this.#book.reset(update.bids, update.asks)
+    if (this.#disproved(update)) {
+      this.#fail({ reason: this.#disproof }, receivedTime)
+      return
+    }
+    this.#attempts = 0
+    this.#local = update.last
+    if (!this.#live) this.#liveSince = performance.now()
+    this.#live = true
+    const bids = this.#book.top('bids', Number.POSITIVE_INFINITY)
+    const asks = this.#book.top('asks', Number.POSITIVE_INFINITY)
+    this.#write('snapshot', { ...update, bids, asks }, receivedTime, true)
+    changed('live')
+  }
+
+  #apply({ update, receivedTime }: Buffered): void {
+    const { rules } = this.#host
+    if (rules.follows && this.#local !== undefined && update.last !== undefined) {
+      const verdict = rules.follows(this.#local, update)
+      if (verdict === 'old') return
+      if (verdict === 'gap') {
+        const fromVenueSeq = idAfter(this.#local)
+        const toVenueSeq =
+          update.first !== undefined && update.first > fromVenueSeq ? idBefore(update.first) : undefined
+        this.#fail({ reason: 'sequence', fromVenueSeq, toVenueSeq }, receivedTime)
+        // The message itself may be what follows the next snapshot.
+        if (rules.snapshots === 'rest') this.#push(this.#buffer, { update, receivedTime })
+        return
+      }
+    }
+    this.#book.apply(update.bids, update.asks)
+    if (this.#disproved(update)) {
+      this.#fail({ reason: this.#disproof }, receivedTime)
+      return
+    }
+    if (update.last !== undefined) this.#local = update.last
+    this.#write('delta', update, receivedTime, receivedTime - this.#checksumTime >= CHECKSUM_EVERY)
+  }
+
+  /** Where the venue numbers and sums nothing, a crossed book is the only proof of a lost message. */
+  #disproved(update: DecodedBook): boolean {
+    const { checksum, follows } = this.#host.rules
+    if (checksum) return update.checksum !== undefined && checksum(this.#book) !== update.checksum
+    return !follows && this.#book.crossed()
+  }
+
+  get #disproof(): string {
+    return this.#host.rules.checksum ? 'checksum' : 'crossed'
+  }
+
+  #write(kind: 'snapshot' | 'delta', update: DecodedBook, receivedTime: Micros, withChecksum: boolean): void {
+    const { bids, asks, first, last, sourceTime, flags } = update
+    const depth = this.#depth
+    if (withChecksum) this.#checksumTime = receivedTime
+    this.#host.writer.write(
+      withChecksum
+        ? { type: 'orderbook', kind, bids, asks, depth, checksum: this.#book.checksum() }
+        : { type: 'orderbook', kind, bids, asks, depth },
+      { receivedTime, sourceTime, flags, venueSeq: last === undefined ? undefined : [first ?? last, last] },
+    )
+  }
+
+  #fail(hole: Hole, receivedTime: Micros): void {
+    const { source, symbol, writer, rules, changed, resubscribe } = this.#host
+    signals.bookGap.emit({ source, symbol, reason: hole.reason })
+    if (this.#live) {
+      writer.gap(hole, { receivedTime })
+      if (performance.now() - this.#liveSince > SOUND_AFTER_MS) this.#failures = 0
+    }
+    this.#stop()
+    changed('syncing', hole.reason)
+    this.#later(this.#failures === 0 ? 0 : backoffMs(this.#failures, REBUILD), () =>
+      rules.snapshots === 'rest' ? this.#load() : resubscribe(),
+    )
+    this.#failures++
+  }
+
+  #later(ms: number, act: () => void): void {
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined
+      act()
+    }, ms)
+  }
+
+  /** Fetches a snapshot unless one is on its way or has to wait. */
+  #load(): void {
+    if (this.#fetching || this.#retry) return
+    const { fetch, depth, now, changed } = this.#host
+    if (!fetch) return
+    const fetching = new AbortController()
+    this.#fetching = fetching
+    changed('syncing')
+    fetch(depth(), fetching.signal).then(
+      (snapshot) => {
+        if (this.#fetching === fetching) this.#loaded(snapshot, now())
+      },
+      (error: unknown) => {
+        if (this.#fetching === fetching) this.#notLoaded(error)
+      },
+    )
+  }
+
+  #loaded(snapshot: DecodedBook, receivedTime: Micros): void {
+    this.#fetching = undefined
+    const verdict = (entry: Buffered) =>
+      snapshot.last === undefined
+        ? 'apply'
+        : (this.#host.rules.follows?.(snapshot.last, entry.update) ?? 'apply')
+    while (this.#buffer[0] && verdict(this.#buffer[0]) === 'old') this.#buffer.shift()
+    if (this.#buffer[0] && verdict(this.#buffer[0]) === 'gap') {
+      this.#later(backoffMs(++this.#attempts, REBUILD), () => this.#load())
+      return
+    }
+    const buffered = this.#buffer
+    this.#buffer = []
+    this.#reset(snapshot, receivedTime)
+    for (const entry of buffered) this.#diff(entry, 'current')
+  }
+
+  #notLoaded(error: unknown): void {
+    this.#fetching = undefined
+    const { code, message, retryAfterMs = 0 } = error as Partial<FeedgateError>
+    if (error instanceof FeedgateError && code === 'unknown-symbol') {
+      this.#stop()
+      this.#host.changed('refused', message)
+      return
+    }
+    this.#host.changed('syncing', message)
+    this.#later(Math.max(retryAfterMs, backoffMs(++this.#attempts, REBUILD)), () => this.#load())
+  }
+
+  /** A snapshot made whatever was under way needless. */
+  #cancel(): void {
+    this.#fetching?.abort()
+    this.#fetching = undefined
+    clearTimeout(this.#retry)
+    this.#retry = undefined
+  }
+
+  #stop(): void {
+    this.#cancel()
+    this.#live = false
+    this.#local = undefined
+    this.#book.clear()
+    this.#buffer = []
+    this.#ahead = []
+  }
+}

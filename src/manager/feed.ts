@@ -1,0 +1,227 @@
+import {
+  type Connector,
+  type DecodedBook,
+  type DecodedEvent,
+  type Link,
+  type LinkOptions,
+  type Subscription,
+  subscriptionKey,
+} from '../connectors/connector.ts'
+import type { Micros } from '../market/event.ts'
+import { encodeSymbol, type Topic, topicOf } from '../market/topic.ts'
+import { BookKeeper } from './book-keeper.ts'
+import { type Keeper, PlainKeeper, type Role } from './keeper.ts'
+import type { TopicState, TopicStatus } from './manager.ts'
+import type { Positions } from './positions.ts'
+import type { TopicWriter, Writers } from './topic-writer.ts'
+import { TradeKeeper } from './trade-keeper.ts'
+
+/** A subscription that was neither acknowledged nor delivered for so long is asked for again, then ever more rarely. */
+const PATIENCE_MS = 10_000
+/** A book that was silent for so long is compared with the venue's, then ever more rarely. */
+const PROBE_AFTER_MS = 15_000
+const MAX_WAIT_MS = 300_000
+
+export interface FeedContext {
+  readonly source: string
+  readonly connector: Connector
+  readonly options: LinkOptions
+  readonly writers: Writers
+  readonly positions: Positions
+  now(): Micros
+}
+
+/** One wanted subscription, its topic, and what became of it. */
+export class Feed {
+  readonly topic: Topic
+  readonly key: string
+  subscription: Subscription
+  /** The connection that carries it. */
+  link: Link | undefined
+  readonly #context: FeedContext
+  readonly #writer: TopicWriter
+  readonly #keeper: Keeper
+  #state: TopicState = 'pending'
+  #reason: string | undefined
+  #acknowledged = false
+  #delivered = false
+  /** Monotonic ms. */
+  #askedAt = 0
+  #heardAt = 0
+  #patienceMs = PATIENCE_MS
+  #probeAfterMs = PROBE_AFTER_MS
+
+  constructor(subscription: Subscription, context: FeedContext) {
+    const { source, writers } = context
+    this.subscription = subscription
+    this.key = subscriptionKey(subscription)
+    this.topic = topicOf(
+      source,
+      subscription.channel,
+      encodeSymbol(subscription.symbol),
+      subscription.timeframe,
+    )
+    this.#context = context
+    this.#writer = writers.of(this.topic)
+    this.#keeper = this.#createKeeper()
+    const reason = context.connector.refuse(subscription)
+    if (reason !== undefined) this.refused(reason)
+  }
+
+  get isRefused(): boolean {
+    return this.#state === 'refused'
+  }
+
+  /** Did the venue ever send something since it was asked? */
+  get isDelivered(): boolean {
+    return this.#delivered
+  }
+
+  /** Asks the venue for it, over a connection that was opened for it. */
+  ask(link: Link): void {
+    this.link = link
+    this.#acknowledged = false
+    this.#delivered = false
+    this.#askedAt = performance.now()
+    if (this.#state === 'refused') this.#changed('pending')
+  }
+
+  /** Asks again, over the same connection. */
+  resubscribe(): void {
+    const { link } = this
+    if (!link) return
+    link.unsubscribe([this.subscription])
+    this.ask(link)
+    link.subscribe([this.subscription])
+  }
+
+  /** More levels are wanted than are asked of the venue. */
+  deepen(limit: number): void {
+    const { link } = this
+    link?.unsubscribe([this.subscription])
+    this.subscription = { ...this.subscription, limit }
+    if (this.#keeper instanceof BookKeeper) this.#keeper.restart()
+    if (!link) return
+    this.ask(link)
+    link.subscribe([this.subscription])
+  }
+
+  received(update: DecodedEvent | DecodedBook, receivedTime: Micros, role: Role): boolean {
+    this.#delivered = true
+    this.#heardAt = performance.now()
+    this.#patienceMs = PATIENCE_MS
+    this.#probeAfterMs = PROBE_AFTER_MS
+    return this.#keeper.received(update, receivedTime, role)
+  }
+
+  acknowledged(): void {
+    this.#acknowledged = true
+    if (this.#state === 'pending') this.#changed('pending', 'acknowledged, nothing received yet')
+    this.#keeper.acknowledged()
+  }
+
+  refused(reason: string): void {
+    this.#keeper.close()
+    this.#changed('refused', reason)
+  }
+
+  interrupted(reason: string): void {
+    this.link = undefined
+    this.#keeper.interrupted()
+    if (this.#state !== 'refused') this.#changed(this.#writer.epoch === null ? 'pending' : 'stale', reason)
+  }
+
+  malformed(receivedTime: Micros, named: boolean): void {
+    this.#keeper.malformed(receivedTime, named)
+  }
+
+  lastTrade(id: string, receivedTime: Micros): void {
+    this.#keeper.lastTrade(id, receivedTime)
+  }
+
+  takeOver(link: Link, lost: boolean): void {
+    this.link = link
+    this.#keeper.takenOver(lost)
+  }
+
+  close(): void {
+    this.#keeper.close()
+    this.link = undefined
+  }
+
+  /** Called every second while its connection is open: an acknowledgement is no proof of data. */
+  sweep(time: number): void {
+    if (!this.link || this.isRefused || this.#delivered || time - this.#askedAt < this.#patienceMs) return
+    const what = this.#acknowledged ? 'acknowledged, but no data' : 'not acknowledged'
+    const reason = `${what} within ${Math.round(this.#patienceMs / 1_000)} s: asked again`
+    this.#patienceMs = Math.min(this.#patienceMs * 2, MAX_WAIT_MS)
+    this.resubscribe()
+    this.#changed(this.#state, reason)
+  }
+
+  /** A book that can be compared with the venue's by another way, and is silent for so long that it should be. */
+  isDoubtful(time: number): boolean {
+    if (!(this.#keeper instanceof BookKeeper) || !this.#context.connector.fetchBook) return false
+    if (this.#state !== 'live' || time - Math.max(this.#heardAt, this.#askedAt) < this.#probeAfterMs)
+      return false
+    this.#probeAfterMs = Math.min(this.#probeAfterMs * 2, MAX_WAIT_MS)
+    return true
+  }
+
+  /** Did the venue's book move on while ours heard nothing? */
+  async isWithheld(): Promise<boolean> {
+    const { connector } = this.#context
+    return this.#keeper instanceof BookKeeper && (await this.#keeper.isWithheld(connector.bookDepth(1)))
+  }
+
+  /** It did: this book alone is built anew. */
+  withheld(): void {
+    if (this.#keeper instanceof BookKeeper && this.link) this.#keeper.withheld()
+  }
+
+  status(): TopicStatus {
+    const { channel, publicSubject, timeframe } = this.topic
+    return {
+      channel,
+      symbol: publicSubject,
+      ...(timeframe !== undefined && { timeframe }),
+      state: this.#state,
+      ...(this.#reason !== undefined && { reason: this.#reason }),
+      epoch: this.#writer.epoch,
+      seq: this.#writer.seq,
+      lastReceivedTime: this.#writer.receivedTime,
+    }
+  }
+
+  readonly #changed = (state: TopicState, reason?: string): void => {
+    this.#state = state
+    this.#reason = reason
+  }
+
+  #createKeeper(): Keeper {
+    const { connector, positions, options, now, source } = this.#context
+    const { channel, symbol } = this.subscription
+    const writer = this.#writer
+    if (channel === 'trades')
+      return new TradeKeeper(
+        writer,
+        connector.tradeRules,
+        positions.last(this.topic.id)?.tradeIds,
+        this.#changed,
+      )
+    if (channel !== 'orderbook') return new PlainKeeper(writer, this.#changed)
+    return new BookKeeper({
+      source,
+      symbol,
+      writer,
+      rules: connector.bookRules,
+      depth: () => connector.bookDepth(this.subscription.limit),
+      now,
+      ...(connector.fetchBook && {
+        fetch: (depth: number, signal: AbortSignal) => connector.fetchBook!(symbol, depth, options, signal),
+      }),
+      resubscribe: () => this.resubscribe(),
+      changed: this.#changed,
+    })
+  }
+}

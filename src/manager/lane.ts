@@ -1,0 +1,416 @@
+import type { Connector, Decoded, Link, LinkEnd, LinkOptions } from '../connectors/connector.ts'
+import { subscriptionKey } from '../connectors/connector.ts'
+import type { Micros, SourceState, VenueId } from '../market/event.ts'
+import { type Backoff, backoffMs } from './backoff.ts'
+import type { ConnectLimits } from './connect-limits.ts'
+import type { Feed } from './feed.ts'
+import type { Role } from './keeper.ts'
+
+/** A connection that lived so long and delivered something has proved itself: the next failure is the first again. */
+const HEALTHY_MS = 10_000
+/** When a connection replaces another, topics that stay silent on it are handed over after so long. */
+const HANDOVER_MS = 10_000
+/** Venues cut connections at 24 h; ours are replaced before, not all in the same minute. */
+const MAX_AGE_MS = 23 * 3_600_000
+const AGE_SPREAD_MS = 1_800_000
+/** An open connection without any data for so long is doubted; each time it proves to be quiet, twice as long. */
+const DOUBT_AFTER_MS = 15_000
+const MAX_DOUBT_AFTER_MS = 600_000
+const PROBE_TIMEOUT_MS = 5_000
+
+export interface LaneSettings {
+  readonly backoff: Backoff
+  /** Attempts in a row after which the lane is `down`. */
+  readonly maxRetries: number
+  /** Then no more attempts. */
+  readonly giveUp: boolean
+}
+
+/** What a lane needs of its source. */
+export interface LaneHost {
+  readonly connector: Connector
+  readonly options: LinkOptions
+  readonly limits: ConnectLimits
+  readonly settings: LaneSettings
+  /** The state, reason or attempt of the lane changed. */
+  changed(lane: Lane): void
+  /** Retries are exhausted. */
+  exhausted(reason: string): void
+  deadLetter(reason: string, receivedTime: Micros, frame: string | undefined, feed: Feed | undefined): void
+}
+
+/** One connection of a lane. Times are monotonic ms. */
+interface Connection {
+  link: Link
+  openedAt: number
+  /** When data came last; at first, when it was opened. */
+  heardAt: number
+  delivered: boolean
+  readonly maxAgeMs: number
+}
+
+/**
+ * The subscriptions of one route that share a connection, and the supervision of that connection: opened, replaced before
+ * it is cut, and opened again for ever when it is lost.
+ */
+export class Lane {
+  readonly route: string
+  readonly feeds = new Map<string, Feed>()
+  state: SourceState = 'connecting'
+  reason = 'starting'
+  attempt = 0
+  readonly #host: LaneHost
+  #current: Connection | undefined
+  /** Takes over from `#current`. */
+  #next: Connection | undefined
+  #retry: NodeJS.Timeout | undefined
+  #replacing: NodeJS.Timeout | undefined
+  #replaceAttempt = 0
+  #doubtAfterMs = DOUBT_AFTER_MS
+  /** The venue's last update id of a book, seen by REST while the connection said nothing since `heardAt`. */
+  #mark: { readonly heardAt: number; readonly last: VenueId } | undefined
+  #paused = false
+  #closed = false
+
+  constructor(route: string, host: LaneHost) {
+    this.route = route
+    this.#host = host
+  }
+
+  get isFull(): boolean {
+    return this.feeds.size >= this.#host.connector.subscriptionsPerLink
+  }
+
+  start(): void {
+    this.#connect()
+  }
+
+  add(feed: Feed): void {
+    this.feeds.set(feed.key, feed)
+    if (feed.isRefused) return
+    for (const connection of [this.#next, this.#current]) {
+      if (!connection?.openedAt) continue
+      feed.ask(connection.link)
+      connection.link.subscribe([feed.subscription])
+    }
+    if (!this.#current && !this.#retry && this.state !== 'down') this.#connect()
+  }
+
+  remove(feed: Feed): void {
+    this.feeds.delete(feed.key)
+    feed.close()
+    for (const connection of [this.#next, this.#current])
+      if (connection?.openedAt) connection.link.unsubscribe([feed.subscription])
+  }
+
+  pause(): void {
+    this.#paused = true
+    this.#current?.link.pause()
+    this.#next?.link.pause()
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#current?.link.resume()
+    this.#next?.link.resume()
+  }
+
+  /** A new connection with the same subscriptions; the old one is closed when the new one delivers. */
+  replace(reason: string): void {
+    if (this.#closed || this.#next || this.#replacing) return
+    if (!this.#current?.openedAt) {
+      if (!this.#current) this.#reconnectIn(0)
+      return
+    }
+    const waitMs = this.#waitMs()
+    if (waitMs > 0) this.#replaceIn(waitMs, reason)
+    else this.#next = this.#open()
+  }
+
+  /** Every second. */
+  sweep(time: number): void {
+    const current = this.#current
+    if (!current?.openedAt || this.#paused) return
+    const age = time - current.openedAt
+    if (this.attempt > 0 && current.delivered && age >= HEALTHY_MS) {
+      this.attempt = 0
+      this.#host.changed(this)
+    }
+    if (age >= current.maxAgeMs) this.replace('connection is near its greatest age')
+    for (const feed of this.feeds.values()) {
+      feed.sweep(time)
+      if (feed.isDoubtful(time)) void this.#probe(current, feed)
+    }
+    if (this.feeds.size === 0 || this.#next || time - current.heardAt < this.#doubtAfterMs) return
+    this.#doubtAfterMs = Math.min(this.#doubtAfterMs * 2, MAX_DOUBT_AFTER_MS)
+    void this.#doubt(current)
+  }
+
+  /** A silent book whose venue moved on: if the connection said nothing else either, it is dead, else this book is. */
+  async #probe(connection: Connection, feed: Feed): Promise<void> {
+    if (!(await feed.isWithheld()) || connection !== this.#current || this.#closed || this.#paused) return
+    if (performance.now() - connection.heardAt < DOUBT_AFTER_MS) {
+      feed.withheld()
+      return
+    }
+    const reason = 'no data, though the venue moves on'
+    this.#change('stale', reason)
+    connection.link.close(reason)
+  }
+
+  /**
+   * No data at all. A market may be that quiet, so nothing is cut: where the venue's book moves on meanwhile, or where
+   * nothing ever came, another connection is tried beside this one.
+   */
+  async #doubt(connection: Connection): Promise<void> {
+    const { connector, options } = this.#host
+    const feed = [...this.feeds.values()].find((one) => !one.isRefused)
+    if (!feed) return
+    if (!connector.fetchBook) {
+      if (!connection.delivered) this.replace('no data since it was opened')
+      return
+    }
+    const { symbol } = feed.subscription
+    const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS)
+    const book = await connector
+      .fetchBook(symbol, connector.bookDepth(1), options, signal)
+      .catch(() => undefined)
+    if (connection !== this.#current || book?.last === undefined) return
+    const { heardAt } = connection
+    if (this.#mark?.heardAt === heardAt && book.last > this.#mark.last)
+      this.replace('no data, though the venue moves on')
+    this.#mark = { heardAt, last: book.last }
+  }
+
+  close(reason: string): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearTimeout(this.#retry)
+    clearTimeout(this.#replacing)
+    for (const feed of this.feeds.values()) feed.close()
+    this.#current?.link.close(reason)
+    this.#next?.link.close(reason)
+  }
+
+  #waitMs(): number {
+    return this.#host.limits.waitMs(this.#host.connector, this.#host.options.url)
+  }
+
+  #connect(): void {
+    clearTimeout(this.#retry)
+    this.#retry = undefined
+    if (this.#closed) return
+    const waitMs = this.#waitMs()
+    if (waitMs > 0) {
+      this.#reconnectIn(waitMs)
+      return
+    }
+    if (this.state !== 'down') this.#change(this.attempt === 0 ? 'connecting' : 'reconnecting', this.reason)
+    this.#current = this.#open()
+  }
+
+  #reconnectIn(ms: number): void {
+    clearTimeout(this.#retry)
+    this.#retry = setTimeout(() => this.#connect(), ms)
+  }
+
+  #replaceIn(ms: number, reason: string): void {
+    this.#replacing = setTimeout(() => {
+      this.#replacing = undefined
+      this.replace(reason)
+    }, ms)
+  }
+
+  #open(): Connection {
+    const { connector, options, limits } = this.#host
+    limits.spend(connector, options.url)
+    const connection: Connection = {
+      link: NO_LINK,
+      openedAt: 0,
+      heardAt: 0,
+      delivered: false,
+      maxAgeMs: MAX_AGE_MS - Math.random() * AGE_SPREAD_MS,
+    }
+    try {
+      connection.link = connector.open(this.route, options, {
+        opened: () => this.#opened(connection),
+        decoded: (update, receivedTime, frame) => this.#decoded(connection, update, receivedTime, frame),
+        ended: (end) => this.#ended(connection, end),
+      })
+    } catch (error) {
+      // Such as a URL that is none.
+      setImmediate(() => this.#ended(connection, { reason: `cannot connect: ${(error as Error).message}` }))
+    }
+    if (this.#paused) connection.link.pause()
+    return connection
+  }
+
+  #opened(connection: Connection): void {
+    connection.openedAt = connection.heardAt = performance.now()
+    const feeds = [...this.feeds.values()].filter((feed) => !feed.isRefused)
+    if (connection === this.#current) {
+      for (const feed of feeds) feed.ask(connection.link)
+      this.#change('connected', 'connected')
+    } else if (connection === this.#next) {
+      this.#replaceAttempt = 0
+      this.#replacing = setTimeout(() => this.#promote(), HANDOVER_MS)
+    } else return
+    connection.link.subscribe(feeds.map((feed) => feed.subscription))
+  }
+
+  /** The next connection is the current one from now on. */
+  #promote(lost = false): void {
+    clearTimeout(this.#replacing)
+    this.#replacing = undefined
+    const next = this.#next
+    if (!next) return
+    const old = this.#current
+    this.#next = undefined
+    this.#current = next
+    for (const feed of this.feeds.values())
+      if (feed.link !== next.link && !feed.isRefused) feed.takeOver(next.link, lost)
+    old?.link.close('replaced')
+  }
+
+  #decoded(connection: Connection, update: Decoded, receivedTime: Micros, frame: string | undefined): void {
+    if (this.#closed) return
+    switch (update.kind) {
+      case 'event':
+        this.#received(connection, this.feeds.get(subscriptionKey(update)), update, receivedTime)
+        return
+      case 'book':
+        this.#received(connection, this.feeds.get(`orderbook|${update.symbol}`), update, receivedTime)
+        return
+      case 'acknowledged':
+        if (update.subscription) this.feeds.get(subscriptionKey(update.subscription))?.acknowledged()
+        return
+      case 'refused':
+        if (update.subscription) this.feeds.get(subscriptionKey(update.subscription))?.refused(update.reason)
+        return
+      case 'heartbeat':
+        if (update.symbol !== undefined && update.lastTradeId !== undefined)
+          this.feeds.get(`trades|${update.symbol}`)?.lastTrade(update.lastTradeId, receivedTime)
+        return
+      case 'shutdown':
+        if (connection === this.#current) this.replace(update.reason)
+        return
+      case 'malformed':
+        this.#malformed(connection, update, receivedTime, frame)
+    }
+  }
+
+  #received(
+    connection: Connection,
+    feed: Feed | undefined,
+    update: Extract<Decoded, { kind: 'event' | 'book' }>,
+    receivedTime: Micros,
+  ): void {
+    connection.delivered = true
+    connection.heardAt = performance.now()
+    this.#doubtAfterMs = DOUBT_AFTER_MS
+    // Nothing was asked, or no longer: frames that were on their way when it was given up.
+    if (!feed) return
+    if (!feed.received(update, receivedTime, this.#role(connection, feed))) return
+    feed.link = connection.link
+    for (const other of this.feeds.values()) if (other.link !== connection.link && !other.isRefused) return
+    this.#promote()
+  }
+
+  #role(connection: Connection, feed: Feed): Role {
+    if (feed.link === connection.link) return 'current'
+    return connection === this.#next ? 'next' : 'old'
+  }
+
+  #malformed(
+    connection: Connection,
+    update: Extract<Decoded, { kind: 'malformed' }>,
+    receivedTime: Micros,
+    frame: string | undefined,
+  ): void {
+    const { channel, symbol, reason } = update
+    const ofTopic = (feed: Feed) => feed.topic.channel === channel && feed.subscription.symbol === symbol
+    const named = channel !== undefined && symbol !== undefined
+    const concerned = [...this.feeds.values()].filter((feed) => !named || ofTopic(feed))
+    this.#host.deadLetter(reason, receivedTime, frame, named ? concerned[0] : undefined)
+    for (const feed of concerned)
+      if (feed.link === connection.link && !feed.isRefused) feed.malformed(receivedTime, named)
+  }
+
+  #ended(connection: Connection, end: LinkEnd): void {
+    if (this.#closed) return
+    if (connection === this.#next) this.#nextEnded(end)
+    else if (connection === this.#current) this.#currentEnded(connection, end)
+  }
+
+  #nextEnded(end: LinkEnd): void {
+    clearTimeout(this.#replacing)
+    this.#replacing = undefined
+    this.#next = undefined
+    // Topics that had moved already move back: what the old connection delivered meanwhile was not taken.
+    for (const feed of this.feeds.values()) {
+      if (!this.#current || feed.link === this.#current.link || feed.isRefused) continue
+      feed.interrupted(end.reason)
+      feed.link = this.#current.link
+      feed.resubscribe()
+    }
+    const delay = Math.max(
+      end.retryAfterMs ?? 0,
+      backoffMs(++this.#replaceAttempt, this.#host.settings.backoff),
+    )
+    this.#replaceIn(delay, end.reason)
+  }
+
+  #currentEnded(connection: Connection, end: LinkEnd): void {
+    this.#current = undefined
+    if (this.#next?.openedAt) {
+      this.#promote(true)
+      return
+    }
+    for (const feed of this.feeds.values()) feed.interrupted(end.reason)
+    if (this.#next) {
+      // Its replacement is on its way.
+      this.#current = this.#next
+      this.#next = undefined
+      this.#change('reconnecting', end.reason)
+      return
+    }
+    clearTimeout(this.#replacing)
+    this.#replacing = undefined
+    const lived = connection.openedAt ? performance.now() - connection.openedAt : 0
+    if (connection.delivered && lived >= HEALTHY_MS) this.attempt = 0
+    if (connection.openedAt && this.feeds.size === 0) {
+      // Some venues close what subscribes to nothing: no failure, and no reason to come back before there is one.
+      this.#change('connecting', 'waits for a subscription')
+      return
+    }
+    this.#retryAfter(end)
+  }
+
+  #retryAfter(end: LinkEnd): void {
+    const { settings } = this.#host
+    this.attempt++
+    if (end.silent && this.state === 'connected') this.#change('stale', end.reason)
+    const exhausted = this.attempt > settings.maxRetries
+    if (exhausted && this.state !== 'down') this.#host.exhausted(end.reason)
+    this.#change(exhausted ? 'down' : 'reconnecting', end.reason)
+    if (exhausted && settings.giveUp) return
+    const { capMs } = settings.backoff
+    const backoff = exhausted ? { baseMs: capMs, capMs } : settings.backoff
+    this.#reconnectIn(Math.max(end.retryAfterMs ?? 0, backoffMs(this.attempt, backoff)))
+  }
+
+  #change(state: SourceState, reason: string): void {
+    this.state = state
+    this.reason = reason
+    this.#host.changed(this)
+  }
+}
+
+/** Stands for a connection until it is there. */
+const NO_LINK: Link = {
+  subscribe: () => {},
+  unsubscribe: () => {},
+  pause: () => {},
+  resume: () => {},
+  close: () => {},
+}

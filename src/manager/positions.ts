@@ -1,0 +1,23 @@
+import type { EncodedEvent } from '../market/encoded-event.ts'
+import type { Micros } from '../market/event.ts'
+
+/** Where a topic ends in the store. */
+export interface Position {
+  readonly epoch: number
+  readonly seq: number
+  readonly receivedTime: Micros
+  /** Of trades: the newest ids, oldest first; bounded. */
+  readonly tradeIds?: readonly string[]
+}
+
+/**
+ * The last position of each topic that is known to be stored. It outlives the process, so that a new epoch can say what
+ * it follows, `receivedTime` keeps growing, and a trade sent again after a restart is known to be a double.
+ * It may be behind the store (a kill between commit and note), never ahead of it.
+ */
+export interface Positions {
+  last(topicId: string): Position | undefined
+  /** Called by the recorder after each commit. */
+  stored(events: readonly EncodedEvent[]): void
+  close(): void
+}
