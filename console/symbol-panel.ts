@@ -180,6 +180,8 @@ export class SymbolPanel {
     timeframe: Timeframe,
     signal: AbortSignal,
   ): Promise<StoredCandle[]> {
+    // Candles are stored as such, or made of stored trades; of a ticker alone there are none.
+    if (!this.#carries('ohlcv') && !this.#carries('trades')) return []
     const from = (Date.now() - TIMEFRAMES[timeframe] * HISTORY * 1_000) * 1_000
     const query = new URLSearchParams({
       source,

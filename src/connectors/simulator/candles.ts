@@ -33,8 +33,9 @@ export class CandleFeed implements Feed {
   step(time: number, emit: (update: Decoded) => void): void {
     this.#model.step()
     const { tradeTicks: price, tradeLots: lots } = this.#model
-    const openTime = time - (time % this.#length)
     let bar = this.#bar
+    // A closed candle stays closed, even when the clock is set back.
+    const openTime = Math.max(time - (time % this.#length), bar?.openTime ?? 0)
     if (bar === undefined || bar.openTime !== openTime) {
       if (bar) emit(this.#event(bar, true, time))
       bar = { openTime, open: price, high: price, low: price, close: price, lots: 0, trades: 0, value: 0n }

@@ -1,3 +1,4 @@
+import { now } from '../../clock.ts'
 import type {
   Connector,
   Decoded,
@@ -61,11 +62,6 @@ interface Running {
   steps: number
 }
 
-/** Wall clock, ms with a fraction; never goes back. */
-function now(): number {
-  return performance.timeOrigin + performance.now()
-}
-
 class SimulatorLink implements Link {
   readonly #seed: number
   readonly #rate: number
@@ -90,7 +86,7 @@ class SimulatorLink implements Link {
 
   subscribe(subscriptions: readonly Subscription[]): void {
     if (this.#closed) return
-    const startTime = Math.round(now() * 1_000)
+    const startTime = now()
     const context = { seed: this.#seed, rate: this.#rate, startTime }
     for (const subscription of subscriptions) {
       const reason = refusal(subscription)
@@ -146,8 +142,8 @@ class SimulatorLink implements Link {
       this.#opened = true
       this.#sink.opened()
     }
-    const time = now()
-    const receivedTime = Math.round(time * 1_000)
+    const receivedTime = now()
+    const time = receivedTime / 1_000
     const deliver = (update: Decoded) => {
       if (!this.#closed) this.#sink.decoded(update, receivedTime, undefined)
     }
@@ -161,13 +157,14 @@ class SimulatorLink implements Link {
       this.#advance(running, time, deliver)
       next = Math.min(next, running.due)
     }
-    if (next < Number.POSITIVE_INFINITY) this.#wakeIn(Math.max(1, Math.ceil(next - now())))
+    if (next < Number.POSITIVE_INFINITY) this.#wakeIn(Math.max(1, Math.ceil(next - now() / 1_000)))
   }
 
   /** Runs every step of a topic that is due. */
   #advance(running: Running, time: number, deliver: (update: Decoded) => void): void {
     const late = time - running.due
-    if (late > CATCH_UP_MS) {
+    // Far ahead of the clock: the clock was set back.
+    if (late > CATCH_UP_MS || late < -2 * this.#periodMs) {
       const missed = Math.floor(late / this.#periodMs) * this.#periodMs
       running.beat += missed
       running.due += missed

@@ -307,6 +307,17 @@ describe('the simulator', () => {
     expect(said.length - before).toBeLessThanOrEqual(13)
   })
 
+  it('goes on when the clock is set back, and closes no candle twice', async () => {
+    const { said } = open({}, { channel: 'ohlcv', symbol: BTC, timeframe: '1s' })
+    await vi.advanceTimersByTimeAsync(5_000)
+    const before = said.length
+    vi.setSystemTime(Date.now() - 3_600_000)
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect(said.length - before).toBeGreaterThan(40)
+    const closed = payloads<Candle>(said, 'ohlcv').filter((candle) => candle.closed)
+    expect(new Set(closed.map(({ openTime }) => openTime)).size).toBe(closed.length)
+  })
+
   it('stops a topic that is unsubscribed, and ends once when closed twice', async () => {
     const { link, said, ends } = open(
       {},
