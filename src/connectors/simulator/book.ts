@@ -4,12 +4,49 @@ import { type Feed, type FeedContext, SIMULATED } from './feed.ts'
 import { MarketModel } from './market-model.ts'
 import { Random } from './random.ts'
 
-/** Lots by ticks, and the side's direction: +1 for asks (worse is higher), -1 for bids. */
-interface Side {
+/** One side: lots by price in ticks. `away` is the direction of worse prices: 1 for asks, -1 for bids. */
+class Side {
   readonly away: 1 | -1
-  readonly lots: Map<number, number>
-  /** Prices, best first. */
-  prices: number[]
+  readonly lots = new Map<number, number>()
+  /** Best first. */
+  readonly prices: number[] = []
+  /** Prices changed since `takeChanges`, and whether the side had them then. */
+  #touched = new Map<number, boolean>()
+
+  constructor(away: 1 | -1) {
+    this.away = away
+  }
+
+  put(price: number, lots: number): void {
+    if (!this.#touched.has(price)) this.#touched.set(price, this.lots.has(price))
+    if (!this.lots.has(price)) this.prices.splice(this.#place(price), 0, price)
+    this.lots.set(price, lots)
+  }
+
+  drop(price: number): void {
+    if (!this.#touched.has(price)) this.#touched.set(price, true)
+    this.prices.splice(this.#place(price), 1)
+    this.lots.delete(price)
+  }
+
+  takeChanges(): number[] {
+    const changes: number[] = []
+    for (const [price, was] of this.#touched) if (was || this.lots.has(price)) changes.push(price)
+    this.#touched = new Map()
+    return changes
+  }
+
+  /** Where the price stands, or would stand. */
+  #place(price: number): number {
+    let low = 0
+    let high = this.prices.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (((this.prices[middle] as number) - price) * this.away < 0) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
 }
 
 /** A snapshot, then deltas whose ids follow each other without a hole. Depth levels a side, never crossed. */
@@ -18,8 +55,8 @@ export class BookFeed implements Feed {
   readonly #depth: number
   readonly #model: MarketModel
   readonly #random: Random
-  readonly #bids: Side = { away: -1, lots: new Map(), prices: [] }
-  readonly #asks: Side = { away: 1, lots: new Map(), prices: [] }
+  readonly #bids = new Side(-1)
+  readonly #asks = new Side(1)
   #last = 0
   #snapshotDue = true
 
@@ -59,42 +96,25 @@ export class BookFeed implements Feed {
 
   /** Brings one side to its new best price and stirs a few levels; the answer is the prices that changed. */
   #move(side: Side, best: number): number[] {
-    const { lots, away } = side
+    const { away, prices, lots } = side
     const random = this.#random
     const { levelTicks } = this.#model.instrument
-    /** Touched prices, and whether the side had them before. */
-    const touched = new Map<number, boolean>()
-    const put = (price: number) => {
-      if (!touched.has(price)) touched.set(price, lots.has(price))
-      lots.set(price, this.#order())
-    }
-    const drop = (price: number) => {
-      if (!touched.has(price)) touched.set(price, true)
-      lots.delete(price)
-    }
-    for (const price of side.prices) {
-      if ((price - best) * away >= 0) break
-      drop(price)
-    }
-    put(best)
-    let far = side.prices.at(-1) ?? best
-    if ((far - best) * away < 0) far = best
+    while (prices[0] !== undefined && (prices[0] - best) * away < 0) side.drop(prices[0])
+    side.put(best, this.#order())
+    let far = prices.at(-1) as number
     for (let i = 0; i < 3; i++) {
       const price = best + away * random.integer(1, levelTicks * Math.min(this.#depth, 20))
       if ((price - far) * away > 0) continue
-      if (lots.has(price) && random.chance(0.3)) drop(price)
-      else put(price)
+      if (lots.has(price) && random.chance(0.3)) side.drop(price)
+      else side.put(price, this.#order())
     }
-    while (lots.size < this.#depth) {
+    while (prices.length < this.#depth) {
       far += away * random.integer(1, 2 * levelTicks)
       if (far <= 0) break
-      put(far)
+      side.put(far, this.#order())
     }
-    side.prices = [...lots.keys()].sort((a, b) => (a - b) * away)
-    for (const price of side.prices.splice(this.#depth)) drop(price)
-    const changed: number[] = []
-    for (const [price, was] of touched) if (was || lots.has(price)) changed.push(price)
-    return changed
+    while (prices.length > this.#depth) side.drop(prices.at(-1) as number)
+    return side.takeChanges()
   }
 
   #order(): number {
