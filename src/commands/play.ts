@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { FeedgateError } from '../errors.ts'
 import { FAULTS, parseFaults } from '../player/faults.ts'
 import { startPlayer } from '../player/player.ts'
+import { interrupted } from './interrupted.ts'
 
 interface PlayCall {
   readonly port: string
@@ -50,12 +51,6 @@ export function playCommand(): Command {
       await interrupted()
       await player.close()
     })
-}
-
-function interrupted(): Promise<void> {
-  return new Promise((resolve) => {
-    process.once('SIGINT', resolve).once('SIGTERM', resolve)
-  })
 }
 
 function wholeNumber(option: string, text: string, max: number): number {

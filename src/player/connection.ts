@@ -5,7 +5,7 @@ import type { Ask, Dialect } from './dialect.ts'
 
 /** Bytes that may wait for a client before the sequence waits for it. */
 const MAX_WAITING = 1024 * 1024
-/** A client may hold so many asks; what is beyond is refused. */
+/** A client may hold so many asks; what is beyond is not served. */
 const MAX_ASKS = 10_000
 const TEXT_FRAME = 0x81
 

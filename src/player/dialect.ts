@@ -54,6 +54,8 @@ export interface Ask {
 export interface Subscribing {
   readonly kind: 'subscribe' | 'unsubscribe'
   readonly asks: readonly Ask[]
+  /** One bad symbol voids the message. */
+  readonly whole?: boolean
   /** What the venue answers; `held` are all asks of the connection after the request. */
   answer(accepted: readonly Ask[], refused: readonly Ask[], held: readonly Ask[]): readonly string[]
 }

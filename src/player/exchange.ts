@@ -137,14 +137,14 @@ export class Exchange implements Stage {
       for (const frame of request.frames) this.#send(connection, frame)
       return
     }
+    const refused =
+      request.kind === 'subscribe' ? request.asks.filter((ask) => this.#faults.refuses(ask)) : []
     const accepted: Ask[] = []
-    const refused: Ask[] = []
     for (const ask of request.asks) {
-      if (request.kind === 'unsubscribe') {
-        connection.unask(ask)
-        accepted.push(ask)
-      } else if (!this.#faults.refuses(ask) && connection.ask(ask)) accepted.push(ask)
-      else refused.push(ask)
+      if (refused.includes(ask) || (request.whole && refused.length > 0)) continue
+      if (request.kind === 'unsubscribe') connection.unask(ask)
+      else if (!connection.ask(ask)) continue
+      accepted.push(ask)
     }
     for (const frame of request.answer(accepted, refused, [...connection.asks.values()]))
       this.#send(connection, frame)

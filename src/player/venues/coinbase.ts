@@ -96,10 +96,13 @@ function requestOf(message: Fields, held: readonly Ask[]): ReturnType<Dialect['r
       asks.push(...held.filter((ask) => ask.stream.startsWith(`${name}|`)))
     for (const symbol of products) asks.push({ stream: `${name}|${symbol}`, symbol, channel })
   }
-  return { kind: type, asks, answer }
+  return { kind: type, asks, whole: true, answer }
 }
 
-/** The venue answers with all that the connection is subscribed to by then. */
+/**
+ * The venue answers with all that the connection is subscribed to by then. It ignores a message with a bad product:
+ * https://github.com/coinbase/coinbase-pro-node/issues/174
+ */
 function answer(_accepted: readonly Ask[], refused: readonly Ask[], held: readonly Ask[]): string[] {
   const channels = new Map<string, string[]>()
   for (const { channel, symbol } of held) channels.set(channel, [...(channels.get(channel) ?? []), symbol])
@@ -108,5 +111,6 @@ function answer(_accepted: readonly Ask[], refused: readonly Ask[], held: readon
     (symbol) =>
       `{"type":"error","message":"Failed to subscribe","reason":${JSON.stringify(`${symbol} is not a valid product`)}}`,
   )
-  return [...errors, `{"type":"subscriptions","channels":${JSON.stringify(list)}}`]
+  if (errors.length > 0) return errors
+  return [`{"type":"subscriptions","channels":${JSON.stringify(list)}}`]
 }
