@@ -6,6 +6,8 @@ import { LookupCache } from './lookup-cache.ts'
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 const SECRET_LENGTH = 40
 const PREFIX_LENGTH = 6
+/** Ids in the database are UUIDs. */
+const DEMO_ID = 'demo-'
 const KEY = /^fg_(basic|premium|institutional)_[A-Za-z0-9]{32,128}$/
 /** A key deleted by another process ends here after this long at most; one deleted here, at once. */
 const KEEP_MS = 2_000
@@ -50,7 +52,7 @@ export class ApiKeys {
     const createdAt = new Date(now()).toISOString()
     for (const { tier, key } of demoKeys) {
       const hash = hashOf(key)
-      const id = `demo-${tier}-${hash.slice(0, 8)}`
+      const id = `${DEMO_ID}${tier}-${hash.slice(0, 8)}`
       this.#demo.set(hash, { id, prefix: prefixOf(key, tier), tenant: 'demo', tier, createdAt })
     }
   }
@@ -63,6 +65,7 @@ export class ApiKeys {
 
   async findById(id: string): Promise<ApiKey | undefined> {
     for (const key of this.#demo.values()) if (key.id === id) return key
+    if (id.startsWith(DEMO_ID)) return undefined
     return this.#byId.get(id, () => this.#select('id', id))
   }
 

@@ -31,7 +31,8 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, http
   return (value: unknown) => {
     const input = httpPart === 'body' ? value : withIntegers(value as Record<string, unknown>, integers)
     if (compiled.Check(input)) return { value: input }
-    const [error] = compiled.Errors(input)
+    const errors: readonly Finding[] = compiled.Errors(input)
+    const error = errors.find(({ keyword }) => keyword === 'additionalProperties') ?? errors[0]
     return {
       error: new FeedgateError('bad-request', sentence(error, properties, PART[httpPart ?? ''] ?? 'field')),
     }
@@ -48,6 +49,7 @@ function withIntegers(input: Record<string, unknown>, names: readonly string[]):
 }
 
 interface Finding {
+  readonly keyword: string
   readonly instancePath: string
   readonly params: object
   readonly message: string
