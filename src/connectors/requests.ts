@@ -59,14 +59,12 @@ export class Requests {
   }
 
   /**
-   * The subscriptions that a refusal is about. When it names none and was given to a message of several, each of them is
+   * The subscriptions that a refusal is about: a venue may name one by its symbol alone, and then only what still waits
+   * for an answer is meant. When it names none and was given to a message of several, each of them is
    * asked for again alone, and the bad one is told by its own refusal.
    */
   refused(answer: { requestId?: number; subscription?: Subscription }): readonly Subscription[] {
-    if (answer.subscription) {
-      this.#settle(answer.subscription)
-      return [answer.subscription]
-    }
+    if (answer.subscription) return this.#settle(answer.subscription) ? [answer.subscription] : []
     // A venue that names not even the request answers in order.
     const id = answer.requestId ?? this.#unanswered.keys().next().value
     const batch = id === undefined ? [] : this.#take(id)
@@ -81,14 +79,16 @@ export class Requests {
     return batch
   }
 
-  #settle(subscription: Subscription): void {
+  /** False: it waits for no answer. */
+  #settle(subscription: Subscription): boolean {
     const key = subscriptionKey(subscription)
     for (const [id, batch] of this.#unanswered) {
       if (!batch.some((one) => subscriptionKey(one) === key)) continue
       const rest = batch.filter((one) => subscriptionKey(one) !== key)
       if (rest.length > 0) this.#unanswered.set(id, rest)
       else this.#unanswered.delete(id)
-      return
+      return true
     }
+    return false
   }
 }

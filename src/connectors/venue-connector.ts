@@ -2,7 +2,7 @@ import { FeedgateError } from '../errors.ts'
 import type { Connector, DecodedBook, Instrument, LinkOptions, Subscription } from './connector.ts'
 import { RestClient } from './rest.ts'
 import { openSession } from './session.ts'
-import type { Venue } from './venue.ts'
+import { bookDepth, type Venue } from './venue.ts'
 
 /** The way to a venue: its description, the one socket session, and REST within its limits. */
 export function venueConnector(venue: Venue): Connector {
@@ -69,12 +69,6 @@ function parsed<T>(venue: Venue, parse: () => T): T {
       cause,
     })
   }
-}
-
-/** The smallest depth on offer that is not below what is wanted, else the greatest. */
-function bookDepth(venue: Venue, limit: number | undefined): number {
-  if (limit === undefined || venue.bookDepths.length === 0) return venue.defaultBookDepth
-  return venue.bookDepths.find((depth) => depth >= limit) ?? venue.bookDepths.at(-1)!
 }
 
 function refuse(venue: Venue, { channel, symbol }: Subscription): string | undefined {

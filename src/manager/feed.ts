@@ -116,7 +116,9 @@ export class Feed {
 
   acknowledged(): void {
     this.#acknowledged = true
-    if (this.#state === 'pending') this.#changed('pending', 'acknowledged, nothing received yet')
+    const { epoch } = this.#writer
+    if (this.#state === 'pending' || this.#state === 'stale')
+      this.#changed(epoch === null ? 'pending' : 'syncing', 'acknowledged, nothing received yet')
     this.#keeper.acknowledged()
   }
 

@@ -1,0 +1,95 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { DeadLetter } from '../../src/bus/bus.ts'
+import { createEmbeddedBus } from '../../src/bus/embedded.ts'
+import type { Connectors } from '../../src/connectors/connector.ts'
+import { loadConnectors } from '../../src/connectors/registry.ts'
+import type { Log } from '../../src/gateway/gateway.ts'
+import { createManager } from '../../src/manager/create-manager.ts'
+import { openDesiredState } from '../../src/manager/desired-state.ts'
+import type { Manager, SourceSpec } from '../../src/manager/manager.ts'
+import { openPositions } from '../../src/manager/positions-file.ts'
+import type { EncodedEvent } from '../../src/market/encoded-event.ts'
+
+export const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+// biome-ignore lint/suspicious/noExplicitAny: events of every type are looked at
+export type Wire = any
+
+/** The upstream half of a gateway: real connectors, manager and bus, and a reader that keeps every event. */
+export interface Upstream {
+  readonly manager: Manager
+  readonly events: EncodedEvent[]
+  readonly letters: DeadLetter[]
+  /** Events of a topic, as their bytes say. */
+  of(topicId: string): Wire[]
+  /** The same, as `type` or, of books, their kind. */
+  shape(topicId: string): string[]
+  /** Waits for an event of the topic. */
+  until(what: string, holds: () => boolean, ms?: number): Promise<void>
+  stop(): Promise<void>
+}
+
+let connectors: Promise<Connectors> | undefined
+
+export function temporaryFolder(): string {
+  return mkdtempSync(join(tmpdir(), 'feedgate-manager-'))
+}
+
+/** `dataDir`: state is kept there from one start to the next; `record`: positions are noted as a recorder does. */
+export async function startUpstream(
+  sources: readonly SourceSpec[],
+  options: { readonly dataDir?: string; readonly record?: boolean } = {},
+): Promise<Upstream> {
+  const dataDir = options.dataDir ?? temporaryFolder()
+  const events: EncodedEvent[] = []
+  const letters: DeadLetter[] = []
+  const bus = createEmbeddedBus()
+  const positions = openPositions(join(dataDir, 'positions'))
+  connectors ??= loadConnectors()
+  const manager = createManager({
+    connectors: await connectors,
+    bus,
+    sources,
+    desired: openDesiredState(join(dataDir, 'sources.json')),
+    positions,
+    log: SILENT,
+  })
+  const reading = new AbortController()
+  const read = async () => {
+    for await (const batch of bus.subscribe('test', reading.signal)) {
+      events.push(...batch.events)
+      letters.push(...batch.deadLetters)
+      if (options.record) positions.stored(batch.events)
+    }
+  }
+  const reader = read()
+  await manager.start()
+  const of = (topicId: string) =>
+    events.filter((event) => event.topic.id === topicId).map((event) => JSON.parse(event.bytes.toString()))
+  return {
+    manager,
+    events,
+    letters,
+    of,
+    shape: (topicId) => of(topicId).map((event) => event.kind ?? event.type),
+    until: (what, holds, ms = 8_000) => until(what, holds, ms),
+    stop: async () => {
+      await manager.close()
+      reading.abort()
+      await reader
+      await bus.close()
+      positions.close()
+      if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
+}
+
+export async function until(what: string, holds: () => boolean, ms = 8_000): Promise<void> {
+  const end = Date.now() + ms
+  while (!holds()) {
+    if (Date.now() > end) throw new Error(`not seen within ${ms} ms: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
