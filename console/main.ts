@@ -78,7 +78,11 @@ function showLink(state: LinkState, detail: string): void {
   const link = byId('link')
   link.dataset.state = state
   setText(link, detail ? `${LINK_TEXT[state]}: ${detail}` : LINK_TEXT[state])
-  if (state === 'live') void pollSources()
+  if (state === 'live') {
+    void pollSources()
+    // Candles of the time without a connection are in the history.
+    panel.reload()
+  }
 }
 
 function askForKey(reason: string): void {
@@ -87,6 +91,10 @@ function askForKey(reason: string): void {
   if (!dialog.open) dialog.showModal()
 }
 
+// Escape closes a dialog; without a key there is nothing behind it.
+byId<HTMLDialogElement>('sign-in').addEventListener('close', () => {
+  if (byId('link').dataset.state === 'signed-out') askForKey('')
+})
 byId<HTMLFormElement>('sign-in-form').addEventListener('submit', () => {
   const field = byId<HTMLInputElement>('api-key')
   session.signIn(field.value.trim())

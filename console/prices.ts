@@ -126,8 +126,9 @@ export class PricesView {
     update(ask, ticker.ask)
     update(last, ticker.last)
     const percent = changeOf(ticker)
-    setText(change, percent === undefined ? '–' : `${percent < 0 ? '' : '+'}${percent.toFixed(2)} %`)
-    change.dataset.sign = percent === undefined ? '' : percent < 0 ? 'down' : 'up'
+    const rounded = Number((percent ?? 0).toFixed(2))
+    setText(change, percent === undefined ? '–' : `${rounded > 0 ? '+' : ''}${rounded.toFixed(2)} %`)
+    change.dataset.sign = rounded > 0 ? 'up' : rounded < 0 ? 'down' : ''
     const silentMs = performance.now() - price.arrived
     setText(age, duration(silentMs))
     root.dataset.stale = String(silentMs > 10_000)

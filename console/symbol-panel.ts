@@ -73,6 +73,11 @@ export class SymbolPanel {
     this.#open(this.#timeframe, first)
   }
 
+  /** Everything again, from the history on. */
+  reload(): void {
+    this.#open(this.#timeframe)
+  }
+
   take(event: DataEvent): void {
     const choice = this.#choice
     if (!choice || event.source !== choice.source || event.symbol !== choice.symbol) return
@@ -94,9 +99,7 @@ export class SymbolPanel {
     this.#chart.paint()
     this.#book.paint()
     if (!this.#choice) return
-    const { bid, ask, last } = this.#quote ?? {}
-    const quote = [last ?? '–', bid && ask ? `${bid} / ${ask}` : '', this.#choice.source]
-    setText(byId('chart-quote'), quote.filter(Boolean).join('  ·  '))
+    setText(byId('chart-quote'), `${this.#quote?.last ?? '–'} · ${this.#choice.source}`)
     this.#chart.describe(`${this.#choice.symbol}, ${this.#timeframe}`)
   }
 
