@@ -1,5 +1,4 @@
 import Type, { type Static } from 'typebox'
-import { Depth } from './commands.ts'
 import { Id, KnownChannel, Micros, Position, SourceId, Timeframe } from './fields.ts'
 
 /** What the gateway sends on `/ws` beside events. */
@@ -13,6 +12,10 @@ export const Authenticated = Type.Object(
   },
   { description: 'Answers `auth`.' },
 )
+
+const GrantedDepth = Type.Union([Type.Integer(), Type.Literal('full')], {
+  description: 'levels a side of books',
+})
 
 export const Rejected = Type.Object({
   symbol: Type.String(),
@@ -29,7 +32,7 @@ export const Subscribed = Type.Object(
     symbols: Type.Array(Type.String()),
     timeframe: Type.Optional(Timeframe),
     conflateMs: Type.Integer(),
-    depth: Type.Optional(Depth),
+    depth: Type.Optional(GrantedDepth),
     rejected: Type.Optional(Type.Array(Rejected)),
     unrecovered: Type.Optional(Type.Array(Type.String())),
   },
@@ -54,7 +57,7 @@ export const Subscription = Type.Object({
   symbols: Type.Array(Type.String()),
   timeframe: Type.Optional(Timeframe),
   conflateMs: Type.Integer(),
-  depth: Type.Optional(Depth),
+  depth: Type.Optional(GrantedDepth),
 })
 
 export const Subscriptions = Type.Object(

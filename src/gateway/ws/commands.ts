@@ -1,0 +1,168 @@
+import type { Identity } from '../../auth/auth.ts'
+import { FeedgateError } from '../../errors.ts'
+import { CHANNELS, isChannel } from '../../market/event.ts'
+import type { Topic } from '../../market/topic.ts'
+import type {
+  AuthCommand,
+  Command,
+  HeartbeatCommand,
+  SubscribeCommand,
+  UnsubscribeCommand,
+} from '../../protocol/commands.ts'
+import type { ServerMessage } from '../../protocol/messages.ts'
+import { BadMessage } from '../../protocol/parse.ts'
+import type { ClientHub } from './hub.ts'
+import type { Position } from './outgoing.ts'
+import type { Subscriptions } from './subscriptions.ts'
+
+/** The commands of one client that has said who it is. */
+export class Commands {
+  readonly #hub: ClientHub
+  readonly #subscriptions: Subscriptions
+  readonly #send: (message: ServerMessage) => void
+  #heartbeat: NodeJS.Timeout | undefined
+  /** Heads as last told, by topic. */
+  #told = new Map<Topic, Position>()
+
+  constructor(hub: ClientHub, subscriptions: Subscriptions, send: (message: ServerMessage) => void) {
+    this.#hub = hub
+    this.#subscriptions = subscriptions
+    this.#send = send
+    hub.feeds.followers.add(subscriptions)
+  }
+
+  execute(command: Exclude<Command, AuthCommand>): void {
+    switch (command.type) {
+      case 'subscribe':
+        return this.#subscribe(command)
+      case 'unsubscribe':
+        return this.#unsubscribe(command)
+      case 'list':
+        return this.#send({ type: 'subscriptions', ...idOf(command), ...this.#subscriptions.list() })
+      case 'ping':
+        return this.#send({ type: 'pong', ...idOf(command), timestamp: this.#hub.ports.now() })
+      case 'heartbeat':
+        return this.#beat(command)
+      default:
+        checkReplay(command)
+        throw new FeedgateError(
+          'not-supported-yet',
+          'this version does not replay: history is at GET /v1/history',
+        )
+    }
+  }
+
+  #subscribe(command: SubscribeCommand): void {
+    const unrecovered = checkResume(command)
+    refuseWhatIsNotBuilt(command)
+    this.#subscriptions.subscribe(command, ({ channel, symbols, rejected, depth }) =>
+      this.#send({
+        type: 'subscribed',
+        ...idOf(command),
+        channel,
+        ...(command.source === undefined ? {} : { source: command.source }),
+        symbols: [...symbols],
+        ...(command.timeframe === undefined ? {} : { timeframe: command.timeframe }),
+        conflateMs: 0,
+        ...(depth === undefined ? {} : { depth }),
+        ...(rejected.length === 0 ? {} : { rejected: [...rejected] }),
+        ...(unrecovered === undefined ? {} : { unrecovered }),
+      }),
+    )
+  }
+
+  #unsubscribe(command: UnsubscribeCommand): void {
+    const channel = this.#subscriptions.unsubscribe(command)
+    this.#send({
+      type: 'unsubscribed',
+      ...idOf(command),
+      channel,
+      ...(command.source === undefined ? {} : { source: command.source }),
+      symbols: [...new Set(command.symbols)],
+      ...(command.timeframe === undefined ? {} : { timeframe: command.timeframe }),
+    })
+  }
+
+  #beat({ id, intervalMs, heads }: HeartbeatCommand): void {
+    clearInterval(this.#heartbeat)
+    this.#told = new Map()
+    const beat = () => {
+      // What the heads name has been written before them.
+      this.#hub.feeds.fanout.flush()
+      this.#send({
+        type: 'heartbeat',
+        ...(id === undefined ? {} : { id }),
+        timestamp: this.#hub.ports.now(),
+        ...(heads ? { heads: this.#changedHeads() } : {}),
+      })
+    }
+    beat()
+    if (intervalMs > 0) this.#heartbeat = setInterval(beat, intervalMs)
+  }
+
+  #changedHeads(): [string, number, number][] {
+    const heads: [string, number, number][] = []
+    const now = new Map(this.#subscriptions.heads())
+    for (const [topic, { epoch, seq }] of now) {
+      const told = this.#told.get(topic)
+      if (told?.epoch !== epoch || told.seq !== seq) heads.push([topic.publicId, epoch, seq])
+    }
+    this.#told = now
+    return heads
+  }
+
+  /** Other rights now: what is lost is told. */
+  become(identity: Identity, refuse: (error: FeedgateError) => void): void {
+    const lost = this.#subscriptions.become(identity)
+    if (lost.length === 0) return
+    const names = lost.slice(0, 5).map((topic) => topic.publicId)
+    const more = lost.length > names.length ? ` and ${lost.length - names.length} more` : ''
+    refuse(new FeedgateError('forbidden', `no longer sent: ${names.join(', ')}${more}`))
+  }
+
+  close(): void {
+    clearInterval(this.#heartbeat)
+    this.#hub.feeds.followers.delete(this.#subscriptions)
+    this.#subscriptions.close()
+  }
+}
+
+function idOf({ id }: { readonly id?: Command['id'] }): { id?: NonNullable<Command['id']> } {
+  return id === undefined ? {} : { id }
+}
+
+/** Every topic of a resume is unrecovered in this version: it begins with a snapshot. */
+function checkResume({ id, resume }: SubscribeCommand): string[] | undefined {
+  if (!resume) return undefined
+  for (const name of Object.keys(resume)) {
+    const [source, channel, subject, timeframe, ...rest] = name.split('|')
+    const shaped = source && subject && rest.length === 0 && channel !== undefined && isChannel(channel)
+    if (!shaped || CHANNELS[channel].timeframe !== (timeframe !== undefined))
+      throw new BadMessage(
+        `field "resume" names ${JSON.stringify(name)}: give topics as source|channel|subject, with |timeframe for ohlcv and technical_analysis`,
+        id,
+      )
+  }
+  return Object.keys(resume)
+}
+
+function refuseWhatIsNotBuilt({ id, filters, conflateMs, from }: SubscribeCommand): void {
+  checkTime('from', from, id)
+  const later = (what: string) =>
+    new FeedgateError('not-supported-yet', `this version has no ${what}: leave it out`)
+  if (filters && Object.keys(filters).length > 0) throw later('filters')
+  if (conflateMs) throw later('conflateMs above 0')
+  if (from !== undefined) throw later('from')
+}
+
+function checkReplay(command: Exclude<Command, AuthCommand>): void {
+  if (command.type !== 'replay') return
+  checkTime('from', command.from, command.id)
+  checkTime('to', command.to, command.id)
+}
+
+/** The schema knows the form of a time; that there is such a day is checked here. */
+function checkTime(field: string, time: string | number | undefined, id: Command['id']): void {
+  if (typeof time === 'string' && Number.isNaN(Date.parse(time)))
+    throw new BadMessage(`field "${field}" is ${JSON.stringify(time)}: there is no such time`, id)
+}

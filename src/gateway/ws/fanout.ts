@@ -1,0 +1,77 @@
+import type { Micros } from '../../market/event.ts'
+import { signals } from '../../signals.ts'
+
+/** Who has something to send. */
+export interface Sender {
+  flush(sentTime: Micros): void
+}
+
+/**
+ * When things are sent: what was handled in one turn of the event loop leaves together at its end. Idle, that is at
+ * once; busy, what has queued meanwhile is joined.
+ */
+export class Fanout {
+  readonly #now: () => Micros
+  #senders: Sender[] = []
+  #settling: (() => void)[] = []
+  #scheduled = false
+  #frames = 0
+  #bytes = 0
+  #sampled: Micros | undefined
+
+  constructor(now: () => Micros) {
+    this.#now = now
+  }
+
+  /** The sender is flushed at the end of this turn. Called once by each until its flush. */
+  touch(sender: Sender): void {
+    this.#senders.push(sender)
+    this.#schedule()
+  }
+
+  /** After the next flush, when nothing is on its way: the moment to change who follows what. */
+  afterFlush(settle: () => void): void {
+    this.#settling.push(settle)
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      this.flush()
+    })
+  }
+
+  /** One of each flush stands for all of it in the measure of latency. */
+  sample(receivedTime: Micros): void {
+    this.#sampled ??= receivedTime
+  }
+
+  /** For the count of frames and bytes. */
+  sent(frames: number, bytes: number): void {
+    this.#frames += frames
+    this.#bytes += bytes
+  }
+
+  flush(): void {
+    if (this.#senders.length > 0) {
+      const senders = this.#senders
+      this.#senders = []
+      const sentTime = this.#now()
+      for (const sender of senders) sender.flush(sentTime)
+      if (this.#sampled !== undefined) signals.latency.emit({ micros: sentTime - this.#sampled })
+      this.#sampled = undefined
+    }
+    if (this.#settling.length > 0) {
+      const settling = this.#settling
+      this.#settling = []
+      for (const settle of settling) settle()
+    }
+    if (this.#frames > 0) {
+      signals.framesSent.emit({ count: this.#frames, bytes: this.#bytes })
+      this.#frames = this.#bytes = 0
+    }
+  }
+}

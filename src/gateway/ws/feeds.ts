@@ -1,0 +1,122 @@
+import type { EncodedEvent } from '../../market/encoded-event.ts'
+import type { Topic } from '../../market/topic.ts'
+import type { GatewayPorts } from '../gateway.ts'
+import { BookView } from './book-view.ts'
+import { Catalog, type Selection, selects } from './catalog.ts'
+import { Fanout } from './fanout.ts'
+import { Groups } from './group.ts'
+import { TopicFeed } from './topic-feed.ts'
+import { EventView, type View } from './view.ts'
+import { isWildcard } from './wildcard.ts'
+
+/** Whoever wants topics that are not there yet. */
+export interface Follower {
+  /** The topic has its first event now: join it if it is wanted. */
+  cover(topic: Topic): void
+}
+
+/** Events handled before what they became is sent, in a long batch. */
+const FLUSH_EVERY = 512
+
+/** Every topic that somebody follows, in every shape that somebody follows. */
+export class Feeds {
+  readonly fanout: Fanout
+  readonly groups: Groups
+  readonly catalog: Catalog
+  readonly followers = new Set<Follower>()
+  readonly #ports: GatewayPorts
+  /** As many as topics followed. */
+  readonly #feeds = new Map<Topic, TopicFeed>()
+  readonly #views = new Map<TopicFeed, Map<number, View>>()
+  /** Topics with an event that all followers were asked about; bounded as topics are. */
+  readonly #settled = new Set<Topic>()
+  /** The topic whose very first event is being handled: it has no image that would be older. */
+  #starting: Topic | undefined
+
+  constructor(ports: GatewayPorts) {
+    this.#ports = ports
+    this.fanout = new Fanout(() => ports.now())
+    this.groups = new Groups(this.fanout)
+    this.catalog = new Catalog(() => ports.manager.topics())
+  }
+
+  take(events: readonly EncodedEvent[]): void {
+    for (const [index, event] of events.entries()) {
+      try {
+        if (!this.#settled.has(event.topic)) this.#settle(event)
+        this.#feeds.get(event.topic)?.take(event)
+      } catch (error) {
+        this.#ports.log.error(
+          { topic: event.topic.id, seq: event.seq, error: String(error) },
+          'an event was not sent',
+        )
+      }
+      if ((index + 1) % FLUSH_EVERY === 0) this.fanout.flush()
+    }
+  }
+
+  /** A topic's first event here: patterns of earlier subscriptions may cover it. */
+  #settle(event: EncodedEvent): void {
+    this.#settled.add(event.topic)
+    this.#starting = event.seq === 1 ? event.topic : undefined
+    for (const follower of this.followers) follower.cover(event.topic)
+    this.#starting = undefined
+  }
+
+  /** Carried topics that match. What a pattern matches that is not carried now is asked about with its next event. */
+  find(selection: Selection): readonly Topic[] {
+    const found = this.catalog.find(selection)
+    if (isWildcard(selection.pattern)) {
+      for (const topic of this.#settled) if (selects(selection, topic)) this.#settled.delete(topic)
+      for (const topic of found) if (this.#feeds.has(topic)) this.#settled.add(topic)
+    }
+    return found
+  }
+
+  /** Looks again at what sources carry. */
+  refresh(): void {
+    for (const topic of this.catalog.refresh()) this.#settled.delete(topic)
+  }
+
+  feed(topic: Topic): TopicFeed {
+    let feed = this.#feeds.get(topic)
+    if (!feed) {
+      feed = new TopicFeed(topic, () => this.#ports.cache.image(topic), this.#ports.log)
+      this.#feeds.set(topic, feed)
+      feed.open(topic === this.#starting)
+    }
+    return feed
+  }
+
+  /** `depth` of books, Infinity: full; other channels have one shape. The feed must be live. */
+  view(feed: TopicFeed, depth: number): View {
+    let views = this.#views.get(feed)
+    if (!views) this.#views.set(feed, (views = new Map()))
+    let view = views.get(depth)
+    if (!view) {
+      view = feed.topic.channel === 'orderbook' ? new BookView(feed, depth) : new EventView(feed)
+      views.set(depth, view)
+      feed.readers.add(view)
+    }
+    return view
+  }
+
+  /** Called after somebody left: what nobody follows any more is dropped. */
+  release(feed: TopicFeed): void {
+    const views = this.#views.get(feed)
+    for (const [depth, view] of views ?? []) {
+      if (view.takers.size > 0) continue
+      views!.delete(depth)
+      feed.readers.delete(view)
+    }
+    if (feed.readers.size > 0 || feed.awaited) return
+    this.#views.delete(feed)
+    this.#feeds.delete(feed.topic)
+    feed.close()
+  }
+
+  close(): void {
+    for (const feed of this.#feeds.values()) feed.close()
+    this.#feeds.clear()
+  }
+}

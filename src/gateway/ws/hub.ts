@@ -1,0 +1,92 @@
+import type { GatewayPorts, Hub } from '../gateway.ts'
+import type { Connection, ConnectionLimits } from './connection.ts'
+import { Feeds } from './feeds.ts'
+
+export interface HubOptions extends ConnectionLimits {
+  /** From the connection to the first message that says who is there. */
+  readonly authTimeoutMs: number
+  /** How often connections are looked at. */
+  readonly checkMs: number
+}
+
+const DEFAULTS: HubOptions = {
+  pingMs: 20_000,
+  backlogBytes: 256 * 1_024,
+  stalledMs: 30_000,
+  authTimeoutMs: 10_000,
+  checkMs: 1_000,
+}
+
+/** Clients come back spread over this time. */
+const RECONNECT_SPREAD_MS = 5_000
+
+/** A client as the hub sees it. */
+export interface Client {
+  readonly connection: Connection
+  /** The endpoint knows the message `shutdown`. */
+  readonly understandsShutdown: boolean
+}
+
+/** The client half of the gateway: what is followed, and who is connected. */
+export class ClientHub implements Hub {
+  readonly ports: GatewayPorts
+  readonly options: HubOptions
+  readonly feeds: Feeds
+  /** As many as the process has sockets. */
+  readonly #clients = new Set<Client>()
+  readonly #timer: NodeJS.Timeout
+  #closed: Promise<void> | undefined
+
+  constructor(ports: GatewayPorts, options: HubOptions) {
+    this.ports = ports
+    this.options = options
+    this.feeds = new Feeds(ports)
+    this.#timer = setInterval(() => this.#check(), options.checkMs).unref()
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    for await (const events of this.ports.cache.subscribe(signal)) this.feeds.take(events)
+  }
+
+  /** False: the hub is closing, and the connection with it. */
+  add(client: Client): boolean {
+    if (this.#closed) {
+      this.#dismiss(client)
+      return false
+    }
+    this.#clients.add(client)
+    client.connection.onClose(() => this.#clients.delete(client))
+    return true
+  }
+
+  close(graceMs: number): Promise<void> {
+    this.#closed ??= this.#shutDown(graceMs)
+    return this.#closed
+  }
+
+  async #shutDown(graceMs: number): Promise<void> {
+    this.feeds.fanout.flush()
+    for (const client of this.#clients) this.#dismiss(client)
+    const deadline = performance.now() + graceMs
+    while (this.#clients.size > 0 && performance.now() < deadline)
+      await new Promise((resume) => setTimeout(resume, 10))
+    for (const { connection } of this.#clients) connection.terminate()
+    clearInterval(this.#timer)
+    this.feeds.close()
+  }
+
+  #dismiss({ connection, understandsShutdown }: Client): void {
+    const reconnectInMs = Math.round(500 + Math.random() * RECONNECT_SPREAD_MS)
+    if (understandsShutdown) connection.send({ type: 'shutdown', reconnectInMs })
+    connection.close(4200, 'the gateway shuts down')
+  }
+
+  #check(): void {
+    const now = performance.now()
+    for (const { connection } of this.#clients) connection.check(now)
+  }
+}
+
+export function createHub(ports: GatewayPorts, options: Partial<HubOptions> = {}): ClientHub {
+  return new ClientHub(ports, { ...DEFAULTS, ...options })
+}

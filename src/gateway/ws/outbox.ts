@@ -1,0 +1,227 @@
+import type { Micros } from '../../market/event.ts'
+import type { Connection } from './connection.ts'
+import { DueItems } from './due.ts'
+import type { Fanout, Sender } from './fanout.ts'
+import { arrayFrame, joinFrames } from './frame.ts'
+import type { Group, Groups, Member } from './group.ts'
+import { type Position, samePosition } from './outgoing.ts'
+import type { Taker, View, ViewItem } from './view.ts'
+
+/** A paced client: ms until it may get a frame; 0: now, and it is counted. */
+export type Pacer = () => number
+
+/** Events that wait for a paced client; older ones are dropped and told by `slow`. */
+const MAX_PACED_EVENTS = 500
+/** Events and bytes that wait for a client that reads too slowly; beyond either it is closed with 4100. */
+const MAX_BEHIND_EVENTS = 10_000
+const MAX_BEHIND_BYTES = 4 * 1_048_576
+
+/**
+ * What one client is to be sent. It shares its frames with a group of clients of the same views whenever it can; by
+ * itself it gets what it joins (first values), what a pace allows (`basic`), and what is left after thinning while it
+ * reads too slowly.
+ */
+export class Outbox implements Taker, Sender, Member {
+  readonly #connection: Connection
+  readonly #fanout: Fanout
+  readonly #groups: Groups
+  #batch: boolean
+  #pacer: Pacer | undefined
+  #behind = false
+  #closed = false
+  readonly #views = new Set<View>()
+  /** Views that it takes from by itself; the others come through the group. */
+  readonly #own = new Set<View>()
+  /** What was sent last: of own views, and of the group's where it is not what the group was sent. */
+  readonly #positions = new Map<View, Position | undefined>()
+  #group: Group | undefined
+  #due = new DueItems(MAX_BEHIND_EVENTS)
+  #touched = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(connection: Connection, fanout: Fanout, groups: Groups) {
+    this.#connection = connection
+    this.#fanout = fanout
+    this.#groups = groups
+    this.#batch = false
+  }
+
+  /** How frames are made from now on; without a pacer as many as there are. */
+  shape(batch: boolean, pacer: Pacer | undefined): void {
+    this.#fanout.flush()
+    this.#leaveGroup()
+    this.#batch = batch
+    this.#pacer = pacer
+    if (this.#due.size === 0) this.#due = new DueItems(pacer ? MAX_PACED_EVENTS : MAX_BEHIND_EVENTS)
+    this.#settleLater()
+  }
+
+  /** From the next event on; `first`: what the view has now goes before. `after`: what was sent of the topic. */
+  join(view: View, first: boolean, after?: Position): void {
+    const latest = first ? view.latest() : []
+    const newest = latest.at(-1)
+    // Nobody was sent anything of the view yet: it stands where its first client does.
+    if (view.takers.size === 0 && newest) view.last = { epoch: newest.epoch, seq: newest.seq }
+    this.#views.add(view)
+    this.#own.add(view)
+    this.#positions.set(view, after)
+    view.takers.add(this)
+    for (const item of latest) this.take(item)
+    this.#settleLater()
+  }
+
+  leave(views: readonly View[]): void {
+    this.#fanout.flush()
+    this.#leaveGroup()
+    for (const view of views) {
+      view.takers.delete(this)
+      this.#views.delete(view)
+      this.#own.delete(view)
+      this.#positions.delete(view)
+      this.#due.forget(view)
+    }
+    this.#settle()
+  }
+
+  /** The newest that this client was sent of the view; what waits is not counted. */
+  position(view: View): Position | undefined {
+    return this.#positions.has(view) ? this.#positions.get(view) : view.last
+  }
+
+  take(item: ViewItem): void {
+    this.#due.put(item, this.#behind || this.#pacer !== undefined)
+    this.#touch()
+    if (!this.#behind) return
+    if (this.#due.dropped > 0 || this.#due.bytes > MAX_BEHIND_BYTES) this.#connection.tooSlow()
+  }
+
+  tell(message: object): void {
+    this.#fanout.flush()
+    this.#connection.send(message)
+  }
+
+  write(bytes: Buffer): void {
+    this.#connection.write(bytes)
+    if (this.#behind || this.#pacer || !this.#connection.behind) return
+    this.#behind = true
+    this.#fanout.afterFlush(() => this.#settle())
+  }
+
+  differs(items: readonly ViewItem[]): boolean {
+    return this.#positions.size > 0 && items.some((item) => this.#positions.has(item.view))
+  }
+
+  framesOf(items: readonly ViewItem[], sentTime: Micros): Buffer[] {
+    return items.map((item) => {
+      if (!this.#positions.has(item.view)) return item.sharedFrame(sentTime)
+      const frame = item.frameAfter(this.#positions.get(item.view), sentTime)
+      this.#positions.delete(item.view)
+      return frame
+    })
+  }
+
+  #touch(): void {
+    if (this.#touched) return
+    this.#touched = true
+    this.#fanout.touch(this)
+  }
+
+  flush(sentTime: Micros): void {
+    this.#touched = false
+    if (this.#due.size === 0 || this.#timer || this.#closed) return
+    if (this.#connection.behind) {
+      this.#connection.whenDrained(() => this.#touch())
+      return
+    }
+    const wait = this.#pacer?.() ?? 0
+    if (wait > 0) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined
+        this.#touch()
+      }, wait)
+      return
+    }
+    this.#sendDue(sentTime)
+    if (!this.#behind || this.#connection.behind) return
+    this.#behind = false
+    this.#settleLater()
+  }
+
+  #sendDue(sentTime: Micros): void {
+    this.#tellSlow()
+    const frames: Buffer[] = []
+    for (const { item, conflated } of this.#due.take()) {
+      // What was merged of a book is told by the book as it stands now.
+      const now = conflated && item.view.merges ? item.view.latest()[0] : item
+      if (!now) continue
+      frames.push(now.frameAfter(this.#positions.get(now.view), sentTime, conflated))
+      this.#positions.set(now.view, { epoch: now.epoch, seq: now.seq })
+    }
+    if (frames.length === 0) return
+    const array = this.#batch || this.#pacer !== undefined
+    const bytes = array ? arrayFrame(frames) : joinFrames(frames)
+    this.write(bytes)
+    this.#fanout.sent(array ? 1 : frames.length, bytes.length)
+  }
+
+  #tellSlow(): void {
+    const { dropped, droppedIn, replaced, replacedIn } = this.#due
+    if (this.#behind && replaced > 0)
+      this.#connection.send({
+        type: 'slow',
+        topics: replacedIn.size,
+        skipped: replaced,
+        reason: 'the connection reads too slowly: newer values stand for older ones',
+      })
+    if (dropped > 0)
+      this.#connection.send({
+        type: 'slow',
+        topics: droppedIn.size,
+        skipped: dropped,
+        reason: `more than ${MAX_PACED_EVENTS} events were due in one frame: older ones were left out`,
+      })
+  }
+
+  #settleLater(): void {
+    this.#fanout.afterFlush(() => this.#settle())
+  }
+
+  /** With nothing on its way: into the group of its views, or out of it. */
+  #settle(): void {
+    if (this.#closed) return
+    if (this.#pacer || this.#behind) this.#leaveGroup()
+    else if (this.#due.size === 0 && (this.#own.size > 0 || (!this.#group && this.#views.size > 0)))
+      this.#joinGroup()
+  }
+
+  #joinGroup(): void {
+    this.#leaveGroup()
+    for (const view of this.#own) {
+      view.takers.delete(this)
+      if (samePosition(this.#positions.get(view), view.last)) this.#positions.delete(view)
+    }
+    this.#own.clear()
+    this.#group = this.#groups.join(this, this.#views, this.#batch)
+  }
+
+  #leaveGroup(): void {
+    if (!this.#group) return
+    for (const view of this.#views) {
+      if (this.#own.has(view)) continue
+      this.#own.add(view)
+      if (!this.#positions.has(view)) this.#positions.set(view, view.last)
+      view.takers.add(this)
+    }
+    this.#groups.leave(this, this.#group)
+    this.#group = undefined
+  }
+
+  close(): readonly View[] {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    if (this.#group) this.#groups.leave(this, this.#group)
+    this.#group = undefined
+    for (const view of this.#views) view.takers.delete(this)
+    return [...this.#views]
+  }
+}

@@ -1,0 +1,64 @@
+import type { Micros } from '../../market/event.ts'
+import { eventFrame } from './frame.ts'
+
+/** A place in a topic. */
+export interface Position {
+  readonly epoch: number
+  readonly seq: number
+}
+
+export function samePosition(one: Position | undefined, other: Position | undefined): boolean {
+  return one?.epoch === other?.epoch && one?.seq === other?.seq
+}
+
+/** One event on its way to clients, in the shape of one view. */
+export class Outgoing<V = unknown> {
+  readonly view: V
+  readonly epoch: number
+  readonly seq: number
+  readonly receivedTime: Micros
+  /** What of the view it stands for: a later one of the same slot may replace it. Undefined: it is an event. */
+  readonly slot: string | undefined
+  /** JSON of the event, without what the gateway adds. */
+  readonly body: Buffer
+  /** What the view sent before it. */
+  readonly previous: Position | undefined
+  #frame: Buffer | undefined
+
+  constructor(
+    view: V,
+    at: Position,
+    receivedTime: Micros,
+    slot: string | undefined,
+    body: Buffer,
+    previous?: Position,
+  ) {
+    this.view = view
+    this.epoch = at.epoch
+    this.seq = at.seq
+    this.receivedTime = receivedTime
+    this.slot = slot
+    this.body = body
+    this.previous = previous
+  }
+
+  /** The frame that all who follow the view share: made once, in the flush it is sent in. */
+  sharedFrame(sentTime: Micros): Buffer {
+    this.#frame ??= this.frameAfter(this.previous, sentTime)
+    return this.#frame
+  }
+
+  /** The frame for one who was sent `previous` before it in the topic; `conflated`: it stands for older ones. */
+  frameAfter(previous: Position | undefined, sentTime: Micros, conflated = false): Buffer {
+    return eventFrame(
+      this.body,
+      `,"sentTime":${sentTime}${this.#link(previous)}${conflated ? ',"conflated":true}' : '}'}`,
+    )
+  }
+
+  #link(previous: Position | undefined): string {
+    if (!previous) return ''
+    if (previous.epoch !== this.epoch) return `,"prevSent":[${previous.epoch},${previous.seq}]`
+    return previous.seq === this.seq - 1 ? '' : `,"prev":${previous.seq}`
+  }
+}

@@ -1,0 +1,82 @@
+import websocket from '@fastify/websocket'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { WebSocket } from 'ws'
+import type { Credential } from '../../auth/auth.ts'
+import { ERRORS } from '../../errors.ts'
+import { credentialOf } from '../credentials.ts'
+import type { GatewayPorts } from '../gateway.ts'
+import { AddressLimits } from './address-limits.ts'
+import { Connection } from './connection.ts'
+import type { Client, ClientHub } from './hub.ts'
+import type { LegacyOrigin } from './legacy-session.ts'
+import { OddsSession } from './odds-session.ts'
+import { Session } from './session.ts'
+import { StatusSession } from './status-session.ts'
+
+/** Largest message of a client; more is close 1009. */
+const MAX_MESSAGE_BYTES = 256 * 1_024
+/** When the server closes before the hub was closed. */
+const CLOSE_GRACE_MS = 1_000
+
+/** `/ws`, `/ws/odds` and `/ws/status`. */
+export function webSocketRoutes(ports: GatewayPorts, hub: ClientHub): FastifyPluginAsync {
+  const addresses = new AddressLimits()
+
+  const connect = (ws: WebSocket, request: FastifyRequest, endpoint: string) =>
+    new Connection(ws, request.raw.socket, hub.feeds.fanout, hub.options, { endpoint, address: request.ip })
+
+  const legacy = (
+    ws: WebSocket,
+    request: FastifyRequest,
+    endpoint: string,
+    create: (connection: Connection, from: LegacyOrigin) => Client,
+  ) => {
+    const connection = connect(ws, request, endpoint)
+    const leave = addresses.connect(request.ip)
+    if (!leave) {
+      connection.send({ type: 'error', message: 'too many connections from this address: close one first' })
+      return connection.close(ERRORS['too-many-connections'].close, 'too many connections from this address')
+    }
+    connection.onClose(leave)
+    const { ip } = request
+    hub.add(
+      create(connection, { credential: () => callerOf(request), mayCommand: () => addresses.mayCommand(ip) }),
+    )
+  }
+
+  return async (server) => {
+    await server.register(websocket, {
+      options: { maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false },
+      errorHandler: (error, socket) => {
+        // `ws` has sent the close frame of a protocol error (1009 and its like): the peer is to read it.
+        if ((error as NodeJS.ErrnoException).code?.startsWith('WS_ERR_')) return
+        ports.log.debug({ error: String(error) }, 'a client socket failed')
+        socket.terminate()
+      },
+      preClose: (done) => {
+        void hub.close(CLOSE_GRACE_MS).then(() => server.websocketServer.close(() => done()))
+      },
+    })
+    server.get('/ws', { websocket: true }, (ws, request) => {
+      const { batch } = request.query as Readonly<Record<string, unknown>>
+      const connection = connect(ws, request, '/ws')
+      hub.add(new Session(hub, connection, { credential: () => callerOf(request), batch: batch === 'true' }))
+    })
+    server.get('/ws/odds', { websocket: true }, (ws, request) =>
+      legacy(ws, request, '/ws/odds', (connection, from) => new OddsSession(hub, connection, from)),
+    )
+    server.get('/ws/status', { websocket: true }, (ws, request) =>
+      legacy(ws, request, '/ws/status', (connection, from) => new StatusSession(hub, connection, from)),
+    )
+  }
+}
+
+/** By headers, else by what a browser can give: a token or a ticket in the URL. */
+function callerOf(request: FastifyRequest): Credential | undefined {
+  const credential = credentialOf(request.headers)
+  if (credential.kind !== 'none') return credential
+  const { access_token: token, ticket } = request.query as Readonly<Record<string, unknown>>
+  if (typeof token === 'string' && token !== '') return { kind: 'token', token }
+  if (typeof ticket === 'string' && ticket !== '') return { kind: 'ticket', ticket }
+  return undefined
+}

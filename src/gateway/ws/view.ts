@@ -1,0 +1,77 @@
+import type { EncodedEvent } from '../../market/encoded-event.ts'
+import type { Candle } from '../../market/event.ts'
+import { Outgoing, type Position } from './outgoing.ts'
+import type { FeedReader, TopicFeed } from './topic-feed.ts'
+
+/** Takes what a view sends: a group of clients, or the outbox of one. */
+export interface Taker {
+  take(item: ViewItem): void
+  /** A message of the gateway's own about the topic, behind everything sent so far. */
+  tell(message: object): void
+}
+
+export type ViewItem = Outgoing<View>
+
+let lastId = 0
+
+/**
+ * A topic in one shape, made once for all who follow it there. `last` is where it stands: whoever was sent just that
+ * may share every frame with the others.
+ */
+export abstract class View implements FeedReader {
+  /** Never used twice: groups are known by the ids of their views. */
+  readonly id = ++lastId
+  readonly feed: TopicFeed
+  readonly takers = new Set<Taker>()
+  last: Position | undefined
+  /** What is left out is told by `latest`, which holds all of it: books. */
+  readonly merges: boolean = false
+
+  constructor(feed: TopicFeed) {
+    this.feed = feed
+  }
+
+  /** What one who joins now is sent first, oldest first; what follows goes on from there. */
+  abstract latest(): readonly ViewItem[]
+  abstract take(event: EncodedEvent): void
+  abstract reload(before: Position): void
+
+  resync(reason: string): void {
+    const message = { type: 'resync', topic: this.feed.topic.publicId, reason }
+    for (const taker of this.takers) taker.tell(message)
+  }
+
+  protected send(event: EncodedEvent, slot: string | undefined, body: Buffer): void {
+    const item: ViewItem = new Outgoing<View>(this, event, event.receivedTime, slot, body, this.last)
+    this.last = { epoch: event.epoch, seq: event.seq }
+    for (const taker of this.takers) taker.take(item)
+  }
+}
+
+/** Every channel but books: the event's own bytes. */
+export class EventView extends View {
+  latest(): readonly ViewItem[] {
+    return Array.from(
+      this.feed.values.values(),
+      (event) => new Outgoing<View>(this, event, event.receivedTime, slotOf(event), event.bytes),
+    )
+  }
+
+  take(event: EncodedEvent): void {
+    this.send(event, slotOf(event), event.bytes)
+  }
+
+  reload(before: Position): void {
+    for (const event of this.feed.values.values()) if (isAfter(event, before)) this.take(event)
+  }
+}
+
+function isAfter(one: Position, other: Position): boolean {
+  return one.epoch > other.epoch || (one.epoch === other.epoch && one.seq > other.seq)
+}
+
+/** A closed candle has a slot of its own: it is never replaced, and never dropped. */
+function slotOf(event: EncodedEvent): string | undefined {
+  if (event.type === 'ohlcv' && (event.payload as Candle).closed) return `closed|${event.epoch}|${event.seq}`
+  return event.key
+}
