@@ -57,14 +57,15 @@ async function readPage(
   const topics = await matchingTopics(sql, query)
   if (topics.length === 0) return { items: [], next: null }
   // One topic is asked for as such: then its own index gives the order.
-  if (topics.length === 1) where.add('e.topic_id = ?', (v) => `${v}::integer`, topics[0])
+  const single = topics.length === 1
+  if (single) where.add('e.topic_id = ?', (v) => `${v}::integer`, topics[0])
   else where.add('e.topic_id = any(?)', (v) => `${v}::integer[]`, topics)
   if (query.from !== undefined) where.add('e.received_time >= ?', time, query.from)
   if (query.to !== undefined) where.add('e.received_time < ?', time, query.to)
   if (after) afterPosition(where, after)
   const { rows } = await sql.query<EventRow>(
     `select ${EVENT_COLUMNS} from ${table} e join topics t on t.id = e.topic_id
-     where ${where} order by e.received_time, t.name, e.epoch, e.seq limit $${where.values.length + 1}`,
+     where ${where} order by e.received_time, ${single ? '' : 't.name, '}e.epoch, e.seq limit $${where.values.length + 1}`,
     [...where.values, query.limit + 1],
   )
   const items = rows.slice(0, query.limit).map(storedEvent)

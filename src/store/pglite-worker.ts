@@ -1,3 +1,5 @@
+import { existsSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
 
@@ -24,10 +26,9 @@ export type Reply =
 const SETTINGS = ['max_wal_size = 128MB']
 
 const port = parentPort!
-const db = await PGlite.create({
-  dataDir: (workerData as { dataDir: string }).dataDir,
-  postgresqlconf: SETTINGS,
-})
+const { dataDir } = workerData as { dataDir: string }
+if (!existsSync(join(dataDir, 'PG_VERSION'))) await createDatabase()
+const db = await open(dataDir)
 
 port.on('message', (statement: Statement | 'close') => {
   if (statement === 'close')
@@ -38,6 +39,18 @@ port.on('message', (statement: Statement | 'close') => {
   else void run(statement).then((reply) => port.postMessage(reply))
 })
 port.postMessage('open')
+
+function open(folder: string): Promise<PGlite> {
+  return PGlite.create({ dataDir: folder, postgresqlconf: SETTINGS })
+}
+
+/** Made aside and moved into place whole: a program that is killed meanwhile leaves nothing half made behind. */
+async function createDatabase(): Promise<void> {
+  const aside = `${dataDir}.new`
+  rmSync(aside, { recursive: true, force: true })
+  await (await open(aside)).close()
+  renameSync(aside, dataDir)
+}
 
 async function run({ id, text, values }: Statement): Promise<Reply> {
   try {

@@ -12,6 +12,10 @@ const PATIENCE_MS = 30_000
 /** Between the end of a database thread that failed and the next attempt. */
 const RESTART_MS = 1_000
 
+/** PGlite has no autovacuum: its statistics, and the rows that updates leave behind, are for us to look after. */
+const UPKEEP_MS = 300_000
+const UPKEEP = ['analyze', 'vacuum odds_current']
+
 /** What we ask of a logger. */
 interface Log {
   info(fields: object, message: string): void
@@ -33,12 +37,16 @@ export interface PgliteOptions {
  * to the disk at once, so a loss of power may cost more.
  */
 export function createPgliteStore(options: PgliteOptions): Store {
-  const dataDir = join(options.dataDir, 'pglite')
-  makeWritable(options.dataDir, dataDir)
-  return createSqlStore(new PgliteDatabase(dataDir, options.log, options.patienceMs ?? PATIENCE_MS))
+  makeWritable(options.dataDir)
+  const database = new PgliteDatabase(
+    join(options.dataDir, 'pglite'),
+    options.log,
+    options.patienceMs ?? PATIENCE_MS,
+  )
+  return createSqlStore(database)
 }
 
-function makeWritable(setting: string, dataDir: string): void {
+function makeWritable(dataDir: string): void {
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
     accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK)
@@ -46,7 +54,7 @@ function makeWritable(setting: string, dataDir: string): void {
     const { code } = cause as NodeJS.ErrnoException
     throw new FeedgateError(
       'bad-setting',
-      `setting DATA_DIR (dataDir) is ${JSON.stringify(setting)}: accepted is a folder that can be written (${code})`,
+      `setting DATA_DIR (dataDir) is ${JSON.stringify(dataDir)}: accepted is a folder that can be written (${code})`,
       { cause },
     )
   }
@@ -107,7 +115,12 @@ class PgliteDatabase implements Database {
       await thread.close()
       throw this.#closing ? closed() : cannotOpen(this.#dataDir, cause)
     }
+    const upkeep = setInterval(() => {
+      for (const statement of UPKEEP) thread.query(statement).catch(() => undefined)
+    }, UPKEEP_MS)
+    upkeep.unref()
     void thread.ended.then((reason) => {
+      clearInterval(upkeep)
       this.#ready = this.#reopen(reason)
     })
   }
@@ -164,6 +177,7 @@ class DatabaseThread implements Sql {
   >()
   #turn: Promise<unknown> = Promise.resolve()
   #lastId = 0
+  #isOpen = false
   #over: string | undefined
 
   constructor(dataDir: string) {
@@ -182,6 +196,7 @@ class DatabaseThread implements Sql {
     this.opened.catch(() => undefined)
     this.#worker.on('message', (reply: Reply | 'open') => {
       if (reply !== 'open') this.#answer(reply)
+      else this.#isOpen = true
     })
   }
 
@@ -208,9 +223,10 @@ class DatabaseThread implements Sql {
     })
   }
 
-  /** Lets what was asked finish, closes the database and ends the thread. */
+  /** Lets what was asked finish, closes the database and ends the thread; one that is still opening ends at once. */
   async close(): Promise<void> {
-    if (this.#over === undefined) {
+    if (!this.#isOpen) await this.#worker.terminate()
+    else if (this.#over === undefined) {
       await this.#turn
       this.#worker.postMessage('close')
     }

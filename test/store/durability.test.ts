@@ -5,9 +5,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { createPgliteStore } from '../../src/store/pglite.ts'
 import { freshTopic, tradesOf } from '../contracts/events.ts'
+
+/** Every thread that a store started here, so that a test can end one. */
+const threads = vi.hoisted(() => [] as import('node:worker_threads').Worker[])
+vi.mock('node:worker_threads', async (original) => {
+  const { Worker, ...others } = await original<typeof import('node:worker_threads')>()
+  class SeenWorker extends Worker {
+    constructor(...args: ConstructorParameters<typeof Worker>) {
+      super(...args)
+      threads.push(this)
+    }
+  }
+  return { ...others, Worker: SeenWorker }
+})
 
 const folder = () => mkdtempSync(join(tmpdir(), 'feedgate-store-'))
 
@@ -42,6 +55,37 @@ it('has everything after kill -9 that it said was stored, once, and goes on', as
   }
 }, 60_000)
 
+it('starts after it was stopped or killed while it made its database', async () => {
+  const dataDir = folder()
+  for (const afterMs of [300, 900, 1_800]) {
+    const store = createPgliteStore({ dataDir })
+    await new Promise((resolve) => setTimeout(resolve, afterMs))
+    const began = performance.now()
+    await store.close()
+    expect(performance.now() - began).toBeLessThan(1_000)
+    await expect(store.ready()).rejects.toMatchObject({ code: 'store-unavailable' })
+  }
+  const store = createPgliteStore({ dataDir })
+  await store.ready()
+  await store.close()
+}, 60_000)
+
+it('opens its thread again when it ends by itself, with all that was stored', async () => {
+  const store = createPgliteStore({ dataDir: folder() })
+  await store.ready()
+  const trades = tradesOf(freshTopic('trades'), 10)
+  await store.record({ events: trades, deadLetters: [] })
+  const running = store.sql.query('select pg_sleep(60)').catch((error: unknown) => error)
+  await threads.at(-1)!.terminate()
+  expect(await running).toMatchObject({ code: 'store-unavailable' })
+  expect(store.fault()).toBe('the database thread ended')
+  await store.record({ events: trades, deadLetters: [] })
+  const { items } = await store.history({ channel: 'trades', limit: 100 })
+  expect(items).toHaveLength(10)
+  expect(store.fault()).toBeUndefined()
+  await store.close()
+}, 60_000)
+
 it('refuses a folder that it cannot write, in one sentence that names the setting', () => {
   const file = join(folder(), 'file')
   writeFileSync(file, '')
@@ -49,7 +93,7 @@ it('refuses a folder that it cannot write, in one sentence that names the settin
     expect.objectContaining({
       code: 'bad-setting',
       message: expect.stringMatching(
-        /^setting DATA_DIR \(dataDir\) is ".*\/file": accepted is a folder .*\(ENOTDIR\)$/,
+        /^setting DATA_DIR \(dataDir\) is ".*\/file": accepted is a folder .*\((EEXIST|ENOTDIR)\)$/,
       ),
     }),
   )

@@ -1,0 +1,147 @@
+/**
+ * Records a mix of events (trades, tickers, deltas of books, odds, candles of 100 topics) through the embedded store, as
+ * the recorder does, while a timer watches the event loop. Prints events a second, the longest time that the loop stood
+ * still, and then the time of typical reads.
+ *
+ *   npm run bench:record [-- --events 300000 --batch 5000]
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { parseArgs } from 'node:util'
+import type * as encode from '../src/market/encode.ts'
+import type { EncodedEvent } from '../src/market/encoded-event.ts'
+import type { Payload } from '../src/market/event.ts'
+import type * as topics from '../src/market/topic.ts'
+import type * as pglite from '../src/store/pglite.ts'
+import type { Store } from '../src/store/store.ts'
+
+// The built program: its database thread is a file beside it.
+const built = (path: string) => import(new URL(`../../dist/${path}`, import.meta.url).href)
+const { encodeEvent } = (await built('market/encode.js')) as typeof encode
+const { topicOf } = (await built('market/topic.js')) as typeof topics
+const { createPgliteStore } = (await built('store/pglite.js')) as typeof pglite
+
+const { values } = parseArgs({
+  options: { events: { type: 'string', default: '300000' }, batch: { type: 'string', default: '5000' } },
+})
+const START = 1_704_067_200_000_000
+const MINUTE = 60_000_000
+
+function payloadOf(kind: number, n: number): Payload {
+  const price = `${60_000 + (n % 100)}.10`
+  if (kind < 4) return { type: 'trade', id: String(n), price, size: '0.00100000', side: 'buy' }
+  if (kind < 6) return { type: 'ticker', bid: price, bidSize: '1.500', ask: `${price}5`, askSize: '0.700' }
+  if (kind < 9) {
+    const bids = [[price, n % 7 === 0 ? '0' : '1.25000000'] as const]
+    const asks = [[`${60_101 + (n % 90)}.50`, '0.50000000'] as const]
+    return { type: 'orderbook', kind: n < 100 ? 'snapshot' : 'delta', bids, asks, depth: 1_000 }
+  }
+  return {
+    type: 'odds',
+    kind: 'price',
+    eventId: 'MATCH',
+    marketId: '1X2',
+    market: '1X2',
+    selectionId: `S${n % 3}`,
+    selection: 'Home',
+    side: 'back',
+    level: 0,
+    odds: '1.85',
+    sourcePrice: '1.85',
+    sourceFormat: 'decimal',
+    marketVersion: 1,
+  }
+}
+
+const CHANNELS = ['trades', 'ticker', 'orderbook', 'odds'] as const
+const seqs = new Map<string, number>()
+let made = 0
+
+/** 40 % trades, 20 % tickers, 30 % deltas, 10 % odds, of 100 subjects, one event every 100 µs. */
+function nextEvent(): EncodedEvent {
+  const kind = made % 10
+  const channel = CHANNELS[kind < 4 ? 0 : kind < 6 ? 1 : kind < 9 ? 2 : 3]!
+  const n = Math.floor(made / 10)
+  const topic = topicOf('bench', channel, `S${n % 100}`)
+  const seq = (seqs.get(topic.id) ?? 0) + 1
+  seqs.set(topic.id, seq)
+  const receivedTime = START + made++ * 100
+  const envelope = {
+    epoch: START,
+    seq,
+    sourceTime: receivedTime - 50,
+    receivedTime,
+    publishedTime: receivedTime + 9,
+  }
+  return encodeEvent(topic, envelope, payloadOf(kind, n))
+}
+
+async function timed(
+  what: string,
+  act: () => Promise<{ items: readonly unknown[] } | undefined>,
+): Promise<void> {
+  const began = performance.now()
+  const answer = await act()
+  const count = answer && 'items' in answer ? `${answer.items.length} items` : ''
+  console.log(`${what.padEnd(44)} ${(performance.now() - began).toFixed(1).padStart(8)} ms  ${count}`)
+}
+
+async function reads(store: Store): Promise<void> {
+  const end = START + made * 100
+  await timed('history: one topic, 1,000 newest minute', () =>
+    store.history({ channel: 'trades', subject: 'S1', from: end - MINUTE, limit: 1_000 }),
+  )
+  await timed('history: 100 topics, first 10,000', () => store.history({ channel: 'trades', limit: 10_000 }))
+  await timed('history: 100 topics, 1,000 of the end', () =>
+    store.history({ channel: 'trades', from: end - MINUTE / 10, limit: 1_000 }),
+  )
+  await timed('candles: 1s of one symbol', () =>
+    store.candles({ source: 'bench', subject: 'S1', timeframe: '1s', limit: 1_000 }),
+  )
+  await timed('candles: 1m of one symbol', () =>
+    store.candles({ source: 'bench', subject: 'S1', timeframe: '1m', limit: 1_000 }),
+  )
+  await timed('book at the end', async () => {
+    await store.bookAt(topicOf('bench', 'orderbook', 'S1'), end)
+    return undefined
+  })
+}
+
+const dataDir = mkdtempSync(join(tmpdir(), 'feedgate-bench-'))
+const opening = performance.now()
+const store = createPgliteStore({ dataDir })
+await store.ready()
+console.log(`opened and migrated in ${((performance.now() - opening) / 1_000).toFixed(1)} s`)
+
+const total = Number(values.events)
+const size = Number(values.batch)
+const batches = Array.from({ length: Math.ceil(total / size) }, () => Array.from({ length: size }, nextEvent))
+const loop = monitorEventLoopDelay({ resolution: 1 })
+const slowest: number[] = []
+await new Promise((resolve) => setTimeout(resolve, 100))
+loop.enable()
+const began = performance.now()
+const cpu = process.cpuUsage()
+for (const events of batches) {
+  const at = performance.now()
+  await store.record({ events, deadLetters: [] })
+  slowest.push(performance.now() - at)
+}
+const seconds = (performance.now() - began) / 1_000
+loop.disable()
+const used = process.cpuUsage(cpu)
+console.log(
+  `${made} events in batches of ${size}: ${Math.round(made / seconds)} events/s, slowest batch ${Math.max(...slowest).toFixed(0)} ms, ` +
+    `${(((used.user + used.system) / 1e6 / seconds) * 100).toFixed(0)} % of a core`,
+)
+console.log(
+  `event loop: p99 ${(loop.percentile(99) / 1e6).toFixed(1)} ms, longest stop ${(loop.max / 1e6).toFixed(1)} ms`,
+)
+await reads(store)
+console.log(`memory ${Math.round(process.memoryUsage().rss / 1e6)} MB`)
+const closing = performance.now()
+await store.close()
+console.log(`closed in ${(performance.now() - closing).toFixed(0)} ms`)
+rmSync(dataDir, { recursive: true, force: true })
