@@ -6,8 +6,6 @@ import { Mirror } from './mirror.ts'
 import { answerKey, type RecordedAnswer, type RecordedFrame, type Recording } from './recording.ts'
 import type { Stage } from './sequence.ts'
 
-/** How long `quiet` lasts. */
-const QUIET_MS = 30_000
 /** Frames that `quiet` holds back; more end the silence. */
 const MAX_QUIET = 10_000
 /** Between the announcement of `shutdown` and the end. */
@@ -45,6 +43,7 @@ export class Exchange implements Stage {
   readonly #recording: Recording
   readonly #dialects: readonly Dialect[]
   readonly #faults: Faults
+  readonly #quietMs: number
   readonly #demand: Demand
   readonly #mirrors = new Map<string, Mirror>()
   readonly #lastTrades = new Map<string, NonNullable<Recorded['trade']>>()
@@ -58,7 +57,14 @@ export class Exchange implements Stage {
   #settled: (() => void) | undefined
   readonly #counts = { sent: 0, answeredLive: 0, snapshotsMade: 0 }
 
-  constructor(recording: Recording, dialects: readonly Dialect[], faults: Faults, demand: Demand) {
+  constructor(
+    recording: Recording,
+    dialects: readonly Dialect[],
+    faults: Faults,
+    quietMs: number,
+    demand: Demand,
+  ) {
+    this.#quietMs = quietMs
     this.#recording = recording
     this.#dialects = [...new Set([...recording.dialects, ...dialects])]
     this.#faults = faults
@@ -258,8 +264,8 @@ export class Exchange implements Stage {
   #holds(frame: RecordedFrame, recorded: Recorded, asked: boolean): boolean {
     const { symbol } = recorded
     if (symbol && asked && !this.#quiet && this.#faults.turn('quiet', 1, 5)) {
-      this.#faults.say('quiet', `${symbol} for ${QUIET_MS / 1000} s`)
-      this.#quiet = { symbol, frames: [], timer: setTimeout(() => this.#endQuiet(), QUIET_MS) }
+      this.#faults.say('quiet', `${symbol} for ${this.#quietMs / 1000} s`)
+      this.#quiet = { symbol, frames: [], timer: setTimeout(() => this.#endQuiet(), this.#quietMs) }
     }
     if (!this.#quiet || this.#quiet.symbol !== symbol) return false
     this.#quiet.frames.push(frame)

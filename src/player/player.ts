@@ -12,6 +12,7 @@ import { Sequence } from './sequence.ts'
 
 const PING_MS = 20_000
 const SILENT_MS = 60_000
+const QUIET_MS = 30_000
 /** A client's message; more ends the connection with 1009. */
 const MAX_MESSAGE = 1024 * 1024
 /** Clients at once; more are refused with 503. */
@@ -28,6 +29,8 @@ export interface PlayerOptions {
   readonly faults: readonly Fault[]
   /** The same seed puts faults in the same places. */
   readonly seed?: number
+  /** How long the fault `quiet` lasts; default 30 s. */
+  readonly quietMs?: number
   /** One line for people: faults as they happen. */
   readonly log: (line: string) => void
 }
@@ -52,7 +55,7 @@ export async function startPlayer(options: PlayerOptions): Promise<Player> {
   const recording = await readRecording(options.files, dialects)
   const faults = new Faults(options.faults, options.seed ?? 1, options.log)
   faults.explain(recording.dialects)
-  const exchange: Exchange = new Exchange(recording, dialects, faults, {
+  const exchange: Exchange = new Exchange(recording, dialects, faults, options.quietMs ?? QUIET_MS, {
     subscribed: () => sequence.subscribed(),
     left: () => sequence.left(),
   })

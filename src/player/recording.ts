@@ -9,14 +9,14 @@ const MAX_LINE = 64 * 1024 * 1024
 /** So many bytes of a line may stand before its frame: the URL and the time. */
 const MAX_HEAD = 64 * 1024
 /** So many of them hold the time. */
-const MAX_TIME = 32
+const MAX_TIME = 40
 /** Frames of a file that are looked at to tell whose it is. */
 const TELLING_FRAMES = 100
 
-const RECEIVED = /^(\d{1,12}(?:\.\d{1,9})?): /
+const RECEIVED = /^(\d{1,12}(?:\.\d{1,20})?): /
 const CONNECTED = /^(wss?:\/\/\S+) <-> \d/
 const SENT = /^wss?:\/\/\S+ <- \d/
-const ANSWERED = /^(https?:\/\/\S+) -> \d{1,12}(?:\.\d{1,9})?: /
+const ANSWERED = /^(https?:\/\/\S+) -> \d{1,12}(?:\.\d{1,20})?: /
 
 /** Where a frame's text lies, and when it was received. */
 interface Place {
