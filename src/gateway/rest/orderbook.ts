@@ -8,7 +8,7 @@ import { bookView } from './book.ts'
 import type { RoutePlugin } from './route.ts'
 import { answers, SECURED, SourceName, SubjectName, strict, Time } from './schema.ts'
 
-const Levels = Type.Array(Type.Tuple([Type.String(), Type.String()]), {
+const Levels = Type.Array(Type.Array(Type.String(), { minItems: 2, maxItems: 2 }), {
   description: 'price and size, best first',
 })
 

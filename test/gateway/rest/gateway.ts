@@ -92,6 +92,8 @@ export interface TestGateway {
   readonly desk: Desk
   /** Keys of tenant `demo`. */
   readonly keys: Readonly<Record<TierName, string>>
+  /** A key of tenant `demo` that nobody used yet: its limits are untouched. */
+  newKey(tier: TierName): Promise<string>
   /** Into the store and the cache, as recorder and relay would. */
   publish(events: readonly EncodedEvent[]): Promise<void>
   get(path: string, key?: string, headers?: Record<string, string>): Promise<Answer>
@@ -161,6 +163,7 @@ export async function startRest(options: GatewayOptions = {}): Promise<TestGatew
     ports,
     desk,
     keys,
+    newKey: async (tier) => (await auth.createKey({ tenant: 'demo', tier })).key,
     publish: async (events) => {
       await store.record({ events, deadLetters: [] })
       await cache.apply(events)
