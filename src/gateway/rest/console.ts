@@ -59,14 +59,12 @@ export function consoleRoutes(ports: GatewayPorts, folder = CONSOLE): RoutePlugi
       )
       return
     }
-    await server.register(fastifyStatic, {
-      root: folder,
-      wildcard: false,
-      cacheControl: false,
-      setHeaders: (response) => {
-        response.setHeader('content-security-policy', POLICY)
-        response.setHeader('cache-control', 'no-cache')
-      },
+    await server.register(async (files) => {
+      // After the server's own hook, whose policy for answers of the API would stop the page's script.
+      files.addHook('onRequest', async (_request, reply) => {
+        reply.headers({ 'content-security-policy': POLICY, 'cache-control': 'no-cache' })
+      })
+      await files.register(fastifyStatic, { root: folder, wildcard: false, cacheControl: false })
     })
   }
 }
