@@ -1,0 +1,321 @@
+import { describe, expect, it } from 'vitest'
+import type { Bus } from '../../src/bus/bus.ts'
+import { now } from '../../src/clock.ts'
+import type { BookRules, DecodedBook, DecodedEvent } from '../../src/connectors/connector.ts'
+import { venue as binance } from '../../src/connectors/venues/binance.ts'
+import { venue as coinbase } from '../../src/connectors/venues/coinbase.ts'
+import { FeedgateError } from '../../src/errors.ts'
+import { BookKeeper } from '../../src/manager/book-keeper.ts'
+import { PlainKeeper } from '../../src/manager/keeper.ts'
+import type { Position, Positions } from '../../src/manager/positions.ts'
+import { Publisher } from '../../src/manager/publisher.ts'
+import { TopicWriter } from '../../src/manager/topic-writer.ts'
+import { TradeKeeper } from '../../src/manager/trade-keeper.ts'
+import type { EncodedEvent } from '../../src/market/encoded-event.ts'
+import type { Channel } from '../../src/market/event.ts'
+import { topicOf } from '../../src/market/topic.ts'
+import { SILENT, until, type Wire } from './venue-world.ts'
+
+/** A topic's writer and what it wrote. */
+function writing(channel: Channel, stored?: Position) {
+  const events: EncodedEvent[] = []
+  const bus: Bus = {
+    publish: async (batch) => void events.push(...batch),
+    reject: async () => {},
+    subscribe: async function* () {},
+    close: async () => {},
+  }
+  const positions: Positions = { last: () => stored, stored: () => {}, close: () => {} }
+  const publisher = new Publisher(bus, SILENT, () => {})
+  const writer = new TopicWriter(topicOf('v', channel, 'BTC/USDT'), { publisher, positions, now })
+  const written = async (): Promise<Wire[]> => {
+    await publisher.close()
+    return events.map((event) => JSON.parse(event.bytes.toString()))
+  }
+  return { writer, written, events }
+}
+
+let clock = 1_000_000
+const trade = (id: string | undefined): DecodedEvent => ({
+  kind: 'event',
+  channel: 'trades',
+  symbol: 'BTC/USDT',
+  payload: { type: 'trade', ...(id !== undefined && { id }), price: '1', size: '1', side: 'buy' },
+})
+const brief = (events: Wire[]) =>
+  events.map((e) =>
+    e.type === 'gap' ? `gap ${e.reason} ${e.fromVenueSeq ?? ''}-${e.toVenueSeq ?? ''}` : e.id,
+  )
+
+function keeping(options: { contiguousIds?: boolean; stored?: Position } = {}) {
+  const { writer, written } = writing('trades', options.stored)
+  const rules = { contiguousIds: options.contiguousIds ?? true }
+  const keeper = new TradeKeeper(writer, rules, options.stored?.tradeIds, () => {})
+  const receive = (...ids: (string | undefined)[]) => {
+    for (const id of ids) keeper.received(trade(id), clock++, 'current')
+  }
+  return { keeper, receive, written }
+}
+
+describe('trades', () => {
+  it('are published once each, and a jump of the id is a hole, which a late trade still fills', async () => {
+    const { receive, written } = keeping()
+    receive('7', '8', '8', '11', '9', '11', '12')
+    expect(brief(await written())).toEqual(['7', '8', 'gap sequence 9-10', '11', '9', '12'])
+  })
+
+  it('keep ids above 2^53 exact', async () => {
+    const { receive, written } = keeping()
+    receive('9007199254740993', '9007199254740995')
+    const events = await written()
+    expect(events.map((e) => e.id ?? 'gap')).toEqual(['9007199254740993', 'gap', '9007199254740995'])
+  })
+
+  it('say after a reconnect what is missing where ids prove it, and that something may be where they do not', async () => {
+    const proving = keeping()
+    proving.receive('1')
+    proving.keeper.interrupted()
+    proving.receive('2')
+    proving.keeper.interrupted()
+    proving.receive('5')
+    expect(brief(await proving.written())).toEqual(['1', '2', 'gap reconnect 3-4', '5'])
+    const unproven = keeping({ contiguousIds: false })
+    unproven.receive('1')
+    unproven.keeper.interrupted()
+    unproven.receive('1', '2')
+    expect(brief(await unproven.written())).toEqual(['1', 'gap reconnect -', '2'])
+  })
+
+  it('are not doubled after a restart, and the first event of the new epoch is the gap, with what is missing', async () => {
+    const stored = { epoch: 5, seq: 9, receivedTime: now() + 60_000_000, tradeIds: ['40', '41'] }
+    const { receive, written } = keeping({ stored })
+    receive('41', '44')
+    const [gap, event] = await written()
+    expect(gap).toMatchObject({
+      reason: 'restart',
+      fromVenueSeq: 42,
+      toVenueSeq: 43,
+      seq: 1,
+      prevEpoch: 5,
+      prevSeq: 9,
+    })
+    expect(gap.fromTime).toBe(stored.receivedTime)
+    expect(gap.epoch).toBeGreaterThan(5)
+    expect(event).toMatchObject({ id: '44', seq: 2 })
+    expect(event.prevEpoch).toBeUndefined()
+    // The clock stands a minute before what was stored; inside the topic time goes on all the same.
+    expect([gap.receivedTime, event.receivedTime]).toEqual([stored.receivedTime + 1, stored.receivedTime + 2])
+  })
+
+  it('are missed, says a heartbeat that names one which has not come two seconds later', async () => {
+    const { keeper, receive, written } = keeping()
+    receive('10')
+    keeper.lastTrade('12', clock)
+    keeper.lastTrade('12', clock + 1_000_000)
+    receive('11', '12')
+    keeper.lastTrade('14', clock)
+    keeper.lastTrade('15', clock + 2_500_000)
+    receive('15')
+    expect(brief(await written())).toEqual(['10', '11', '12', 'gap sequence 13-14', '15'])
+  })
+
+  it('come from two connections at once during a handover, each once', async () => {
+    const { keeper, written } = keeping()
+    keeper.received(trade('1'), clock++, 'current')
+    expect(keeper.received(trade('1'), clock++, 'next')).toBe(true)
+    keeper.received(trade('2'), clock++, 'current')
+    keeper.received(trade('2'), clock++, 'old')
+    expect(brief(await written())).toEqual(['1', '2'])
+  })
+})
+
+describe('topics that prove nothing', () => {
+  it('declare a hole before the first event after an interruption', async () => {
+    const { writer, written } = writing('ticker')
+    const keeper = new PlainKeeper(writer, () => {})
+    const tick = (): DecodedEvent => ({
+      ...trade('1'),
+      channel: 'ticker',
+      payload: { type: 'ticker', bid: '1' },
+    })
+    keeper.received(tick(), 1, 'current')
+    keeper.interrupted()
+    keeper.received(tick(), 1, 'current')
+    keeper.received(tick(), 1, 'current')
+    const events = await written()
+    expect(events.map((e) => [e.type, e.seq])).toEqual([
+      ['ticker', 1],
+      ['gap', 2],
+      ['ticker', 3],
+      ['ticker', 4],
+    ])
+    expect(events.map((e) => e.receivedTime)).toEqual([1, 2, 3, 4])
+  })
+})
+
+const diff = (first: number, last: number, bid = '1', size = '5'): DecodedBook => ({
+  kind: 'book',
+  symbol: 'BTC/USDT',
+  snapshot: false,
+  bids: [[bid, size]],
+  asks: [],
+  first,
+  last,
+})
+const snapshot = (last: number, bids: [string, string][] = [['1', '1']]): DecodedBook => ({
+  ...diff(last, last),
+  snapshot: true,
+  bids,
+  asks: [['9', '1']],
+})
+
+function booking(rules: BookRules, fetches: (() => Promise<DecodedBook>)[] = []) {
+  const { writer, written, events } = writing('orderbook')
+  const states: string[] = []
+  let asked = 0
+  let fetched = 0
+  const keeper = new BookKeeper({
+    source: 'v',
+    symbol: 'BTC/USDT',
+    writer,
+    rules,
+    depth: () => 1000,
+    now,
+    ...(rules.snapshots === 'rest' && {
+      fetch: () => fetches[fetched++]?.() ?? new Promise<DecodedBook>(() => {}),
+    }),
+    resubscribe: () => asked++,
+    changed: (state) => states.push(state),
+  })
+  return { keeper, written, events, states, asked: () => asked, fetched: () => fetched }
+}
+const kinds = (events: Wire[]) =>
+  events.map((e) =>
+    e.type === 'gap' ? `gap ${e.reason}` : `${e.kind} ${e.venueSeq?.join('-') ?? ''}`.trim(),
+  )
+
+describe('a book with REST snapshots', () => {
+  it('publishes the snapshot, then what was buffered and applies, then what follows', async () => {
+    const { keeper, written } = booking(binance.book, [async () => snapshot(10)])
+    for (const [first, last] of [
+      [5, 9],
+      [10, 10],
+      [9, 12],
+      [13, 15],
+    ])
+      keeper.received(diff(first!, last!), clock++, 'current')
+    await Promise.resolve()
+    await Promise.resolve()
+    keeper.received(diff(14, 15), clock++, 'current')
+    keeper.received(diff(16, 16), clock++, 'current')
+    expect(kinds(await written())).toEqual(['snapshot 10-10', 'delta 9-12', 'delta 13-15', 'delta 16-16'])
+  })
+
+  it('is live at once with nothing buffered: a quiet symbol does not wait', async () => {
+    const { keeper, states, written } = booking(binance.book, [async () => snapshot(10)])
+    keeper.acknowledged()
+    await until('live', () => states.at(-1) === 'live')
+    expect(kinds(await written())).toEqual(['snapshot 10-10'])
+  })
+
+  it('fetches again when the snapshot is older than the buffer', async () => {
+    const { keeper, states, fetched, written } = booking(binance.book, [
+      async () => snapshot(10),
+      async () => snapshot(21),
+    ])
+    keeper.received(diff(20, 22), clock++, 'current')
+    await until('live', () => states.at(-1) === 'live')
+    expect(fetched()).toBe(2)
+    expect(kinds(await written())).toEqual(['snapshot 21-21', 'delta 20-22'])
+  })
+
+  it('declares a hole in the sequence and rebuilds; nothing after the hole is published on the broken book', async () => {
+    const { keeper, states, written } = booking(binance.book, [
+      async () => snapshot(10),
+      async () => snapshot(16),
+    ])
+    keeper.acknowledged()
+    await until('live', () => states.at(-1) === 'live')
+    keeper.received(diff(11, 12), clock++, 'current')
+    keeper.received(diff(15, 17), clock++, 'current')
+    expect(states.at(-1)).toBe('syncing')
+    keeper.received(diff(18, 18), clock++, 'current')
+    await until('live again', () => states.at(-1) === 'live')
+    const events = await written()
+    expect(kinds(events)).toEqual([
+      ...['snapshot 10-10', 'delta 11-12', 'gap sequence', 'snapshot 16-16', 'delta 15-17', 'delta 18-18'],
+    ])
+    expect(events[2]).toMatchObject({ fromVenueSeq: 13, toVenueSeq: 14, fromTime: events[1].receivedTime })
+  })
+
+  it('asks again when a snapshot cannot be had, and is refused when the venue knows no such symbol', async () => {
+    const failing = booking(binance.book, [
+      async () => {
+        throw new FeedgateError('venue-unavailable', 'refused: HTTP 429', { retryAfterMs: 50 })
+      },
+      async () => snapshot(3),
+    ])
+    failing.keeper.acknowledged()
+    await until('live', () => failing.states.at(-1) === 'live')
+    const unknown = booking(binance.book, [
+      async () => {
+        throw new FeedgateError('unknown-symbol', 'refused: HTTP 400')
+      },
+    ])
+    unknown.keeper.acknowledged()
+    await until('refused', () => unknown.states.at(-1) === 'refused')
+    expect(await unknown.written()).toEqual([])
+  })
+
+  it('changes connections without a hole as soon as both say the same', async () => {
+    const { keeper, states, written } = booking(binance.book, [async () => snapshot(10)])
+    keeper.acknowledged()
+    await until('live', () => states.at(-1) === 'live')
+    expect(keeper.received(diff(14, 15), clock++, 'next')).toBe(false)
+    expect(keeper.received(diff(11, 12), clock++, 'current')).toBe(false)
+    expect(keeper.received(diff(13, 13), clock++, 'current')).toBe(true)
+    keeper.received(diff(14, 15), clock++, 'old')
+    keeper.received(diff(16, 16), clock++, 'current')
+    expect(kinds(await written())).toEqual([
+      ...['snapshot 10-10', 'delta 11-12', 'delta 13-13', 'delta 14-15', 'delta 16-16'],
+    ])
+  })
+})
+
+describe('a book that the venue sends whole', () => {
+  it('begins with its snapshot, and each unasked one replaces it', async () => {
+    const { keeper, written } = booking(coinbase.book)
+    keeper.received({ ...diff(0, 0), first: undefined, last: undefined }, clock++, 'current')
+    keeper.received({ ...snapshot(0), first: undefined, last: undefined }, clock++, 'current')
+    keeper.received({ ...snapshot(0), first: undefined, last: undefined }, clock++, 'current')
+    expect(kinds(await written())).toEqual(['snapshot', 'snapshot'])
+  })
+
+  it('is crossed where nothing else could prove a loss: asked for again, and not published', async () => {
+    const { keeper, written, asked } = booking(coinbase.book)
+    keeper.received({ ...snapshot(0), first: undefined, last: undefined }, clock++, 'current')
+    keeper.received({ ...diff(0, 0, '9.5'), first: undefined, last: undefined }, clock++, 'current')
+    keeper.received({ ...diff(0, 0, '2'), first: undefined, last: undefined }, clock++, 'current')
+    await until('asked again', () => asked() === 1)
+    expect(kinds(await written())).toEqual(['snapshot', 'gap crossed'])
+  })
+
+  it('carries a checksum on every snapshot and at least once a second on a delta', async () => {
+    const { keeper, events, written } = booking(coinbase.book)
+    const begun = 1_700_000_000_000_000
+    keeper.received({ ...snapshot(0), first: undefined, last: undefined }, begun, 'current')
+    for (let i = 1; i <= 30; i++)
+      keeper.received(
+        { ...diff(0, 0, '2', `${i}`), first: undefined, last: undefined },
+        begun + i * 100_000,
+        'current',
+      )
+    await written()
+    const times = events
+      .filter((event) => (event.payload as { checksum?: number }).checksum !== undefined)
+      .map((event) => event.receivedTime - begun)
+    expect(times[0]).toBe(0)
+    for (let i = 1; i < times.length; i++) expect(times[i]! - times[i - 1]!).toBeLessThanOrEqual(1_000_000)
+    expect(times.at(-1)).toBeGreaterThan(2_000_000)
+  })
+})
