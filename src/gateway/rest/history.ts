@@ -11,8 +11,7 @@ import type { RoutePlugin } from './route.ts'
 import {
   answers,
   ChannelName,
-  Event,
-  listOf,
+  EventStream,
   Paging,
   SECURED,
   Source,
@@ -63,7 +62,7 @@ export function historyRoutes(ports: GatewayPorts): RoutePlugin {
             timeframe: Timeframe,
             ...HistoryParameters,
           }),
-          response: answers({ 200: listOf(Event) }, [400, 401, 403, 422, 429, 503]),
+          response: answers({ 200: EventStream }, [400, 401, 403, 422, 429, 503]),
         },
       },
       async ({ identity, params, query, headers }, reply) =>

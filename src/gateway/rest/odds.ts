@@ -6,7 +6,7 @@ import { requireChannel, visibleSources } from './access.ts'
 import { HistoryParameters, sendHistory } from './history.ts'
 import { sendList } from './list.ts'
 import type { RoutePlugin } from './route.ts'
-import { answers, Event, listOf, SECURED, Source, strict } from './schema.ts'
+import { answers, Event, EventStream, listOf, SECURED, Source, strict } from './schema.ts'
 
 const EventPath = strict({
   eventId: Type.String({
@@ -55,7 +55,7 @@ export function oddsRoutes(ports: GatewayPorts): RoutePlugin {
           security: SECURED,
           params: EventPath,
           querystring: strict({ source: Source, ...HistoryParameters }),
-          response: answers({ 200: listOf(Event) }, [400, 401, 403, 422, 429, 503]),
+          response: answers({ 200: EventStream }, [400, 401, 403, 422, 429, 503]),
         },
       },
       async ({ identity, params, query, headers }, reply) =>

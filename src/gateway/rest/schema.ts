@@ -66,8 +66,26 @@ export const Problem = Type.Object(
   { $id: 'Problem', title: 'Problem', description: 'RFC 9457' },
 )
 
+interface Streamed {
+  readonly description: string
+  readonly content: Readonly<Record<string, { readonly schema: TSchema }>>
+}
+
+/** A page of events as JSON, or all of them as lines. */
+export const EventStream: Streamed = {
+  description: 'events as they were made at ingest',
+  content: {
+    'application/json': { schema: listOf(Event) },
+    'application/x-ndjson': { schema: Type.String({ description: 'an event on each line' }) },
+    'text/csv': { schema: Type.String({ description: 'RFC 4180, with a header' }) },
+  },
+}
+
 /** Answers of a route: what it gives, and problem documents for everything else. */
-export function answers(ok: Readonly<Record<number, TSchema>>, codes: readonly number[] = [400, 401, 429]) {
+export function answers(
+  ok: Readonly<Record<number, TSchema | Streamed>>,
+  codes: readonly number[] = [400, 401, 429],
+) {
   const problem = { 'application/problem+json': { schema: Type.Ref('Problem#') } }
   return {
     ...ok,

@@ -149,6 +149,8 @@ describe('the documents', () => {
     const page = await plain('/docs')
     expect(page.status).toBe(200)
     expect(page.text).toContain('swagger-ui')
+    expect(page.headers['content-security-policy']).toContain("default-src 'self'")
+    expect((await plain('/docs/static/swagger-ui-bundle.js')).status).toBe(200)
     expect(await plain('/asyncapi.json')).toMatchObject({
       status: 200,
       body: { asyncapi: expect.stringMatching(/^3\./) },
@@ -212,6 +214,10 @@ describe('the console', () => {
     writeFileSync(join(folder, 'assets', 'main.js'), 'export {}')
     const server = fastify()
     server.addSchema(Problem)
+    // As on the whole server: what holds for every answer must not hold for the page.
+    server.addHook('onRequest', async (_request, reply) => {
+      reply.header('content-security-policy', "default-src 'none'")
+    })
     await server.register(consoleRoutes(gateway.ports, folder))
     const page = await server.inject('/')
     expect(page.payload).toContain('<title>feedgate</title>')
