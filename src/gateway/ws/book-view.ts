@@ -54,12 +54,17 @@ export class BookView extends View {
 
   #takeBook(event: EncodedEvent, payload: BookPayload): void {
     const { levels } = this.feed.book!
-    if (!this.#levels) return this.send(event, BOOK_SLOT, event.bytes)
-    if (payload.kind === 'snapshot') {
+    if (!this.#levels) this.send(event, BOOK_SLOT, event.bytes)
+    else if (payload.kind === 'snapshot') {
       this.#levels.reset(levels)
-      return this.send(event, BOOK_SLOT, this.#snapshotBody(event))
-    }
-    const change = this.#levels.change(levels)
+      this.send(event, BOOK_SLOT, this.#snapshotBody(event))
+    } else this.#sendChange(event, this.#levels)
+  }
+
+  /** Nothing, where the event changed nothing at this depth: the next one carries `prev`. */
+  #sendChange(event: EncodedEvent, view: DepthView): void {
+    const { levels } = this.feed.book!
+    const change = view.change(levels)
     if (!change) return
     const proves = event.receivedTime - this.#provenAt >= CHECKSUM_EVERY_MICROS
     if (proves) this.#provenAt = event.receivedTime

@@ -34,15 +34,20 @@ export class Commands {
   execute(command: Exclude<Command, AuthCommand>): void {
     switch (command.type) {
       case 'subscribe':
-        return this.#subscribe(command)
+        this.#subscribe(command)
+        break
       case 'unsubscribe':
-        return this.#unsubscribe(command)
+        this.#unsubscribe(command)
+        break
       case 'list':
-        return this.#send({ type: 'subscriptions', ...idOf(command), ...this.#subscriptions.list() })
+        this.#send({ type: 'subscriptions', ...idOf(command), ...this.#subscriptions.list() })
+        break
       case 'ping':
-        return this.#send({ type: 'pong', ...idOf(command), timestamp: this.#hub.ports.now() })
+        this.#send({ type: 'pong', ...idOf(command), timestamp: this.#hub.ports.now() })
+        break
       case 'heartbeat':
-        return this.#beat(command)
+        this.#beat(command)
+        break
       default:
         checkReplay(command)
         throw new FeedgateError(

@@ -118,7 +118,7 @@ export class Connection implements Sender {
   #writePosted(): void {
     const frames = this.#posted
     this.#posted = []
-    if (this.behind) return this.tooSlow()
+    if (this.behind) this.tooSlow()
     const bytes = joinFrames(frames)
     this.write(bytes)
     this.#fanout.sent(frames.length, bytes.length)
@@ -146,11 +146,12 @@ export class Connection implements Sender {
     if (!this.open) return
     const { pingMs, stalledMs } = this.#limits
     if (this.#socket.writableLength === 0) this.#stalledAt = undefined
-    if (this.#stalledAt !== undefined && now - this.#stalledAt > stalledMs) return this.tooSlow()
-    if (now - this.#answeredAt > 2 * pingMs + pingMs / 2) return this.close(4201, 'no pong')
-    if (now - this.#pingedAt < pingMs) return
-    this.#pingedAt = now
-    this.#ws.ping()
+    if (this.#stalledAt !== undefined && now - this.#stalledAt > stalledMs) this.tooSlow()
+    else if (now - this.#answeredAt > 2.5 * pingMs) this.close(4201, 'no pong')
+    else if (now - this.#pingedAt >= pingMs) {
+      this.#pingedAt = now
+      this.#ws.ping()
+    }
   }
 
   tooSlow(): void {

@@ -91,7 +91,10 @@ export class Feeds {
   /** `depth` of books, Infinity: full; other channels have one shape. The feed must be live. */
   view(feed: TopicFeed, depth: number): View {
     let views = this.#views.get(feed)
-    if (!views) this.#views.set(feed, (views = new Map()))
+    if (!views) {
+      views = new Map()
+      this.#views.set(feed, views)
+    }
     let view = views.get(depth)
     if (!view) {
       view = feed.topic.channel === 'orderbook' ? new BookView(feed, depth) : new EventView(feed)

@@ -71,9 +71,9 @@ export abstract class LegacySession<Command> implements Client {
   }
 
   #receive(data: Buffer, binary: boolean): void {
-    if (data.length > MAX_MESSAGE_BYTES) return this.connection.close(1009, 'at most 16 KiB')
-    if (++this.#queued > MAX_QUEUED)
-      return this.#end(new FeedgateError('rate-limited', 'too many messages at once'))
+    if (data.length > MAX_MESSAGE_BYTES) this.connection.close(1009, 'at most 16 KiB')
+    if (++this.#queued > MAX_QUEUED) this.#end(new FeedgateError('rate-limited', 'too many messages at once'))
+    if (!this.connection.open) return
     const text = binary ? '' : data.toString()
     this.#work = this.#work.then(() => {
       this.#queued--

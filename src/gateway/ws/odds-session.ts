@@ -25,8 +25,11 @@ export class OddsSession extends LegacySession<OddsCommand> {
   protected admitted(): void {}
 
   protected execute(identity: Identity, { type, eventId }: OddsCommand): void {
-    if (type === 'unsubscribe') return this.#unsubscribe(eventId)
-    if (this.#followed.has(eventId)) return
+    if (type === 'unsubscribe') this.#unsubscribe(eventId)
+    else if (!this.#followed.has(eventId)) this.#subscribe(identity, eventId)
+  }
+
+  #subscribe(identity: Identity, eventId: string): void {
     const { ports, feeds } = this.hub
     feeds.refresh()
     const topics = feeds
@@ -73,23 +76,26 @@ class Following {
   }
 
   #start(): void {
-    if (this.#stopped) return this.#feeds.release(this.#feed)
+    if (this.#stopped) {
+      this.#feeds.release(this.#feed)
+      return
+    }
     this.#board = OddsBoard.of(this.#feed)
     for (const [marketId, frame] of this.#board.current()) this.#offer(marketId, frame)
     this.#board.followers.add(this.#show)
   }
 
   #offer(marketId: string, frame: Buffer): void {
-    if (!this.#paced) return this.#connection.post(frame)
     if (this.#resting.has(marketId)) {
       this.#waiting.set(marketId, frame)
       return
     }
     this.#connection.post(frame)
-    this.#resting.set(
-      marketId,
-      setTimeout(() => this.#rested(marketId), PACE_MS),
-    )
+    if (this.#paced)
+      this.#resting.set(
+        marketId,
+        setTimeout(() => this.#rested(marketId), PACE_MS),
+      )
   }
 
   #rested(marketId: string): void {

@@ -85,7 +85,10 @@ export class Rules {
   }
 
   #forgetCovered(by: Rule): void {
-    if (!isWildcard(by.pattern)) return this.#forgetFrom(this.#exact, exactKey(by.channel, by.pattern), by)
+    if (!isWildcard(by.pattern)) {
+      this.#forgetFrom(this.#exact, exactKey(by.channel, by.pattern), by)
+      return
+    }
     for (const key of this.#exact.keys())
       if (key.startsWith(`${by.channel}|`)) this.#forgetFrom(this.#exact, key, by)
     this.#forgetFrom(this.#wild, by.channel, by)

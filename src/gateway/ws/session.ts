@@ -60,16 +60,20 @@ export class Session implements Client {
   }
 
   #receive(data: Buffer, binary: boolean): void {
-    if (data.length > MAX_UNAUTHENTICATED_BYTES && (!this.#identity || this.#identity.anonymous))
-      return this.connection.close(1009, 'at most 16 KiB before authentication')
-    if (binary) return this.#fail(new BadMessage('the message is binary: give JSON as text'))
-    const text = data.toString()
-    this.#enqueue(() => this.#handle(text))
+    const anybody = !this.#identity || this.#identity.anonymous
+    if (anybody && data.length > MAX_UNAUTHENTICATED_BYTES)
+      this.connection.close(1009, 'at most 16 KiB before authentication')
+    else if (binary) this.#fail(new BadMessage('the message is binary: give JSON as text'))
+    else {
+      const text = data.toString()
+      this.#enqueue(() => this.#handle(text))
+    }
   }
 
   /** Messages are handled one after the other: an answer never overtakes an earlier one. */
   #enqueue(task: () => Promise<void>): void {
-    if (++this.#queued > MAX_QUEUED) return this.#end('rate-limited', 'too many messages at once')
+    if (++this.#queued > MAX_QUEUED) this.#end('rate-limited', 'too many messages at once')
+    if (!this.connection.open) return
     this.#work = this.#work
       .then(() => (this.connection.open ? task() : undefined))
       .catch((error: unknown) => this.#fail(error))

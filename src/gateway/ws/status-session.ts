@@ -27,7 +27,10 @@ export class StatusSession extends LegacySession<StatusCommand> {
   }
 
   protected execute(identity: Identity, command: StatusCommand): void {
-    if (command.type === 'ping') return this.#send({ type: 'pong', timestamp: this.#now() })
+    if (command.type === 'ping') {
+      this.#send({ type: 'pong', timestamp: this.#now() })
+      return
+    }
     const { type, conversationId } = command
     if (type === 'subscribe') this.#subscribe(identity, conversationId)
     else this.#unsubscribe(conversationId)

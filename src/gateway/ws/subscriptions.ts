@@ -132,11 +132,11 @@ export class Subscriptions {
     if (!rule || this.#grants.get(topic)?.asked || !this.#mayHave(topic)) return
     if (this.#ports.limits.symbols(this.#identity, 1)) {
       this.#asked++
-      return this.#join(new Map([[topic, rule]]))
+      this.#join(new Map([[topic, rule]]))
+    } else if (!this.#toldLimit.has(rule)) {
+      this.#toldLimit.add(rule)
+      this.#refuse(this.#overLimit(`${rule.pattern} has more topics now`))
     }
-    if (this.#toldLimit.has(rule)) return
-    this.#toldLimit.add(rule)
-    this.#refuse(this.#overLimit(`${rule.pattern} has more topics now`))
   }
 
   /** The same client with other rights: what it may no longer have ends. Answers what that was. */
@@ -261,7 +261,10 @@ export class Subscriptions {
   #open(topic: Topic, grant: Grant, first: boolean, after?: Position): void {
     this.#grants.set(topic, grant)
     grant.feed.whenLive(() => {
-      if (this.#grants.get(topic) !== grant) return this.#feeds.release(grant.feed)
+      if (this.#grants.get(topic) !== grant) {
+        this.#feeds.release(grant.feed)
+        return
+      }
       grant.view = this.#feeds.view(grant.feed, grant.depth)
       this.#outbox.join(grant.view, first, after)
     })
