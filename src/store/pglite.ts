@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { FeedgateError } from '../errors.ts'
 import { migrate } from './migrate.ts'
-import type { Reply, Statement } from './pglite-worker.ts'
+import type { Reply, Statement, ThreadData } from './pglite-worker.ts'
 import { createSqlStore, type Database } from './sql.ts'
 import type { Sql, Store } from './store.ts'
 
@@ -181,7 +181,8 @@ class DatabaseThread implements Sql {
   #over: string | undefined
 
   constructor(dataDir: string) {
-    this.#worker = new Worker(workerUrl(), { workerData: { dataDir } })
+    const data: ThreadData = { dataDir }
+    this.#worker = new Worker(workerUrl(), { workerData: data })
     let reason: string | undefined
     this.ended = new Promise((resolve) => {
       this.#worker.on('error', (error) => {

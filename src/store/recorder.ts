@@ -11,7 +11,7 @@ const PAUSE_MS = 100
 const RETRY_BASE_MS = 100
 const RETRY_CAP_MS = 5_000
 /** After the signal: how long what has queued may take. */
-const DRAIN_MS = 1_500
+const DRAIN_MS = 1_200
 
 interface Log {
   info(fields: object, message: string): void
@@ -30,7 +30,7 @@ export interface RecorderPorts {
 /**
  * Carries the bus into the store. While the store is away the bus queues, for ever if need be: nothing is dropped and
  * nothing dead-lettered. An event that the database itself refuses is found by halving its batch and becomes a dead
- * letter, so that it does not hold up what follows. When the signal ends, what has queued is stored, within 1.5 s.
+ * letter, so that it does not hold up what follows. When the signal ends, what has queued is stored, within 1.2 s.
  */
 export async function runRecorder(ports: RecorderPorts, signal: AbortSignal): Promise<void> {
   const recorder = new Recorder(ports, signal)

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { expect, it, vi } from 'vitest'
+import { beforeAll, expect, it, vi } from 'vitest'
 import { createPgliteStore } from '../../src/store/pglite.ts'
 import { freshTopic, tradesOf } from '../contracts/events.ts'
 
@@ -24,6 +24,20 @@ vi.mock('node:worker_threads', async (original) => {
 
 const folder = () => mkdtempSync(join(tmpdir(), 'feedgate-store-'))
 
+/** A store made once: making one is what takes seconds. */
+const made = folder()
+beforeAll(async () => {
+  const store = createPgliteStore({ dataDir: made })
+  await store.ready()
+  await store.close()
+}, 60_000)
+
+function copyOfMade(): string {
+  const dataDir = folder()
+  cpSync(made, dataDir, { recursive: true })
+  return dataDir
+}
+
 /** Kills a program that records without end as soon as it has told of `after` events, and says how many it told of. */
 async function killedAfter(dataDir: string, after: number): Promise<number> {
   const program = fileURLToPath(new URL('./endless-writer.mjs', import.meta.url))
@@ -39,7 +53,7 @@ async function killedAfter(dataDir: string, after: number): Promise<number> {
 }
 
 it('has everything after kill -9 that it said was stored, once, and goes on', async () => {
-  const dataDir = folder()
+  const dataDir = copyOfMade()
   for (const after of [2_000, 12_000]) {
     const told = await killedAfter(dataDir, after)
     const store = createPgliteStore({ dataDir })
@@ -71,7 +85,7 @@ it('starts after it was stopped or killed while it made its database', async () 
 }, 60_000)
 
 it('opens its thread again when it ends by itself, with all that was stored', async () => {
-  const store = createPgliteStore({ dataDir: folder() })
+  const store = createPgliteStore({ dataDir: copyOfMade() })
   await store.ready()
   const trades = tradesOf(freshTopic('trades'), 10)
   await store.record({ events: trades, deadLetters: [] })
@@ -115,7 +129,7 @@ it('says in one sentence that a database cannot be opened, to `ready` and to eve
 }, 60_000)
 
 it('makes a read wait for the opening, and not without end', async () => {
-  const store = createPgliteStore({ dataDir: folder(), patienceMs: 50 })
+  const store = createPgliteStore({ dataDir: copyOfMade(), patienceMs: 20 })
   expect(store.fault()).toBe('opening')
   await expect(store.history({ channel: 'trades', limit: 1 })).rejects.toMatchObject({
     code: 'store-unavailable',
