@@ -131,6 +131,23 @@ describe.skipIf(!executablePath)(
       await page.waitForSelector('#book[data-levels="20"]')
     })
 
+    it('renews its token on the live connection before it ends', async () => {
+      let tokens = 0
+      let connections = 0
+      await open({}, async () => {
+        await page.route('**/console/token', async (route) => {
+          tokens++
+          const { accessToken } = (await (await route.fetch()).json()) as { accessToken: string }
+          await route.fulfill({ json: { accessToken, expiresIn: 2 } })
+        })
+        page.on('websocket', () => connections++)
+      })
+      await expect.poll(() => tokens, { timeout: 30_000 }).toBeGreaterThan(3)
+      await page.waitForFunction(() => Number(document.getElementById('rate')?.textContent) > 50)
+      expect(await page.locator('#link').getAttribute('data-state')).toBe('live')
+      expect(connections).toBe(1)
+    })
+
     it('asks for an API key where the gateway gives no token, and tells when the key is refused', async () => {
       await open({}, async () => {
         await page.route('**/console/token', (route) =>
