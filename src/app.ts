@@ -72,7 +72,6 @@ async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof ope
   const metrics = createMetrics()
   const bus = createEmbeddedBus()
   const cache = createMemoryCache()
-  const store = openStore(config, log)
   const positions = openPositions(join(config.dataDir, 'positions'))
   const manager = createManager({
     connectors: await loadConnectors(),
@@ -82,6 +81,8 @@ async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof ope
     positions,
     log,
   })
+  // Behind what may refuse the settings: it starts a thread.
+  const store = openStore(config, log)
   const auth = buildAuth(config, secrets, store, demoKeys, [localAdminKey], (id) => manager.licence(id))
   const ports: GatewayPorts = {
     auth,

@@ -59,7 +59,7 @@ describe('npm start without any setting', () => {
 
   it('answers the REST routes of the spine', async () => {
     expect((await rest(gateway, '/healthz')).status).toBe(200)
-    await until(async () => (await rest(gateway, '/readyz')).status === 200)
+    await until(async () => (await rest(gateway, '/readyz')).status === 200, 30_000)
     const sources = await rest<{ items: { id: string; state: string }[] }>(gateway, '/v1/sources')
     expect(sources.body.items.every((source) => source.state === 'connected')).toBe(true)
     const latest = await rest<{ items: { symbol: string }[] }>(
@@ -67,7 +67,7 @@ describe('npm start without any setting', () => {
       '/v1/latest?channel=ticker&symbol=BTC/USDT',
     )
     expect(latest.body.items[0]).toMatchObject({ type: 'ticker', symbol: 'BTC/USDT' })
-    await until(async () => (await all(gateway, '/v1/history/trades?symbol=BTC/USDT')).length > 5)
+    await until(async () => (await all(gateway, '/v1/history/trades?symbol=BTC/USDT')).length > 5, 20_000)
     const candles = await rest<{ items: unknown[] }>(
       gateway,
       '/v1/candles?source=demo-crypto&symbol=BTC/USDT&timeframe=1m',
@@ -85,7 +85,7 @@ describe('npm start without any setting', () => {
     expect((await rest<{ openapi: string }>(gateway, '/docs/json')).body.openapi).toMatch(/^3\.1/)
     expect((await rest<{ asyncapi: string }>(gateway, '/asyncapi.json')).body.asyncapi).toMatch(/^3\./)
     expect((await rest<string>(gateway, '/')).body).toContain('<html')
-  })
+  }, 60_000)
 
   it('ends in under 2 s, and the next start has the history and what an admin asked for', async () => {
     const added = await rest(gateway, '/market-data/websocket/subscribe', {
