@@ -1,5 +1,13 @@
 import { EncodedEvent } from './encoded-event.ts'
-import { CHANNELS, conflationKey, type Envelope, type Level, type Payload } from './event.ts'
+import {
+  CHANNELS,
+  conflationKey,
+  type Envelope,
+  type Level,
+  type Micros,
+  type Payload,
+  type Ticker,
+} from './event.ts'
 import type { Topic } from './topic.ts'
 
 /**
@@ -7,7 +15,8 @@ import type { Topic } from './topic.ts'
  * decimals already (`toDecimal`), so they need no escaping.
  */
 export function encodeEvent(topic: Topic, envelope: Envelope, payload: Payload): EncodedEvent {
-  const text = `${head(topic, payload)}${envelopeText(envelope)}${payloadText(payload)}}`
+  const head = headOf(topic)
+  const text = `${headText(topic, head, envelope.epoch, payload)}${envelopeText(envelope)}${payloadText(payload)}}`
   return new EncodedEvent(
     topic,
     payload.type,
@@ -16,40 +25,82 @@ export function encodeEvent(topic: Topic, envelope: Envelope, payload: Payload):
     envelope.receivedTime,
     envelope.sourceTime ?? envelope.receivedTime,
     conflationKey(payload),
-    Buffer.from(text),
+    // One step instead of two where every character is known to be one byte.
+    Buffer.from(text, head.isAscii && DECIMALS_ONLY.has(payload.type) ? 'latin1' : 'utf8'),
     payload,
   )
 }
 
-/** The part up to the epoch is the same in every event of a topic; bounded as topics are, and goes with them. */
-const heads = new WeakMap<Topic, string>()
+/** Their payloads hold decimals, numbers and our own words, and nothing that a venue names. */
+const DECIMALS_ONLY: ReadonlySet<string> = new Set(['ticker', 'orderbook'])
 
-function head(topic: Topic, payload: Payload): string {
-  if (payload.type === 'gap') return headOf(topic, 'gap')
-  let text = heads.get(topic)
-  if (text === undefined) {
-    text = headOf(topic, CHANNELS[topic.channel].type)
-    heads.set(topic, text)
-  }
-  return text
+/** What is the same in every event of a topic and epoch. */
+interface Head {
+  readonly isAscii: boolean
+  epoch: number
+  text: string
 }
 
-function headOf(topic: Topic, type: string): string {
-  const subject = `"${CHANNELS[topic.channel].subject}":${JSON.stringify(topic.publicSubject)}`
-  return `{"v":1,"type":"${type}","source":${JSON.stringify(topic.source)},${subject},"epoch":`
+/** Bounded as topics are, and goes with them. */
+const heads = new WeakMap<Topic, Head>()
+
+function headOf(topic: Topic): Head {
+  let head = heads.get(topic)
+  if (head === undefined) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of ASCII
+    head = { isAscii: /^[\u0000-\u007f]*$/.test(topic.id), epoch: -1, text: '' }
+    heads.set(topic, head)
+  }
+  return head
+}
+
+function headText(topic: Topic, head: Head, epoch: number, payload: Payload): string {
+  const { subject, type } = CHANNELS[topic.channel]
+  if (payload.type !== type || epoch !== head.epoch) {
+    const named = `"source":${JSON.stringify(topic.source)},"${subject}":${JSON.stringify(topic.publicSubject)}`
+    const text = `{"v":1,"type":"${payload.type}",${named},"epoch":${epoch},"seq":`
+    if (payload.type !== type) return text
+    head.epoch = epoch
+    head.text = text
+  }
+  return head.text
 }
 
 function envelopeText(envelope: Envelope): string {
-  let text = `${envelope.epoch},"seq":${envelope.seq}`
+  let text = `${envelope.seq}`
   if (envelope.prevEpoch !== undefined) text += `,"prevEpoch":${envelope.prevEpoch}`
   if (envelope.prevSeq !== undefined) text += `,"prevSeq":${envelope.prevSeq}`
-  if (envelope.sourceTime !== undefined) text += `,"sourceTime":${envelope.sourceTime}`
-  text += `,"receivedTime":${envelope.receivedTime},"publishedTime":${envelope.publishedTime}`
+  if (envelope.sourceTime !== undefined) text += `,"sourceTime":${sourceTimes.textOf(envelope.sourceTime)}`
+  text += `,"receivedTime":${ownTimes.textOf(envelope.receivedTime)}`
+  text += `,"publishedTime":${ownTimes.textOf(envelope.publishedTime)}`
   if (envelope.flags !== undefined && envelope.flags.length > 0)
     text += `,"flags":${JSON.stringify(envelope.flags)}`
   if (envelope.venueSeq !== undefined) text += `,"venueSeq":[${envelope.venueSeq[0]},${envelope.venueSeq[1]}]`
   return text
 }
+
+const THREE_DIGITS = Array.from({ length: 1000 }, (_, number) => String(number).padStart(3, '0'))
+
+/** Times as text: of one clock they share their second, and the text of a large number is dear. */
+class TimeTexts {
+  #second = -1
+  #text = ''
+
+  textOf(time: Micros): string {
+    const second = Math.floor(time / 1e6)
+    if (second <= 0) return String(time)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#text = String(second)
+    }
+    const micros = time - second * 1e6
+    const millis = Math.floor(micros / 1000)
+    return this.#text + THREE_DIGITS[millis]! + THREE_DIGITS[micros - millis * 1000]!
+  }
+}
+
+const ownTimes = new TimeTexts()
+const sourceTimes = new TimeTexts()
 
 function payloadText(payload: Payload): string {
   switch (payload.type) {
@@ -64,6 +115,8 @@ function payloadText(payload: Payload): string {
     }
     case 'odds':
       return fieldsText(payload, ODDS_FIELDS[payload.kind])
+    case 'ticker':
+      return tickerText(payload)
     default:
       return fieldsText(payload, FIELDS[payload.type])
   }
@@ -77,6 +130,20 @@ function levelsText(levels: readonly Level[]): string {
     text += `${at === 0 ? '[["' : '"],["'}${level[0]}","${level[1]}`
   }
   return `${text}"]]`
+}
+
+function tickerText(ticker: Ticker): string {
+  let text = ''
+  if (ticker.bid !== undefined) text += `,"bid":"${ticker.bid}"`
+  if (ticker.bidSize !== undefined) text += `,"bidSize":"${ticker.bidSize}"`
+  if (ticker.ask !== undefined) text += `,"ask":"${ticker.ask}"`
+  if (ticker.askSize !== undefined) text += `,"askSize":"${ticker.askSize}"`
+  if (ticker.last !== undefined) text += `,"last":"${ticker.last}"`
+  if (ticker.open !== undefined) text += `,"open":"${ticker.open}"`
+  if (ticker.high !== undefined) text += `,"high":"${ticker.high}"`
+  if (ticker.low !== undefined) text += `,"low":"${ticker.low}"`
+  if (ticker.volume !== undefined) text += `,"volume":"${ticker.volume}"`
+  return text
 }
 
 /** Fields that are absent are left out; ids above 2^53 stand as plain digits. */
@@ -96,9 +163,8 @@ type PayloadOf<T extends Payload['type']> = Extract<Payload, { type: T }>
 
 /** Field order, as the contract's table has it. `conversationId` and `eventId` stand in the head. */
 const FIELDS: {
-  readonly [T in Exclude<Payload['type'], 'orderbook' | 'trade' | 'odds'>]: FieldsOf<PayloadOf<T>>
+  readonly [T in Exclude<Payload['type'], 'orderbook' | 'trade' | 'ticker' | 'odds'>]: FieldsOf<PayloadOf<T>>
 } = {
-  ticker: ['bid', 'bidSize', 'ask', 'askSize', 'last', 'open', 'high', 'low', 'volume'],
   ohlcv: [
     ...(['timeframe', 'openTime', 'open', 'high', 'low', 'close', 'volume', 'quoteVolume'] as const),
     ...(['trades', 'closed', 'origin', 'revision'] as const),

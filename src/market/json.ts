@@ -1,8 +1,11 @@
 import { toDecimal } from './decimal.ts'
 import type { Decimal, Level, VenueId } from './event.ts'
 
-/** JSON in which every number is the text it was sent as: no trailing zero and no digit above 2^53 is lost. */
-export type Json = string | boolean | null | readonly Json[] | JsonObject
+/**
+ * JSON without a loss: a number that would lose a digit (trailing zeros, exponents, above 2^53) is the text it was sent
+ * as. `asText` makes all numbers text.
+ */
+export type Json = string | number | boolean | null | readonly Json[] | JsonObject
 export interface JsonObject {
   readonly [name: string]: Json | undefined
 }
@@ -14,8 +17,18 @@ const MAX_DEPTH = 32
 const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 const SPACE = /[ \t\r\n]*/y
 
-/** Throws Unreadable for what is no JSON, and for nesting beyond 32. */
+/** A number with a point, an exponent or 16 digits; in the text of a string too, where it does no harm. */
+const DELICATE_NUMBER = /[[,:]\s*-?(?:\d{16}|\d+[.eE])/
+
+/** Throws Unreadable for what is no JSON. */
 export function parseJson(text: string): Json {
+  if (!DELICATE_NUMBER.test(text)) {
+    try {
+      return JSON.parse(text) as Json
+    } catch {
+      throw new Unreadable('no JSON')
+    }
+  }
   const reader = new JsonReader(text)
   const value = reader.value(0)
   reader.end()
@@ -152,7 +165,7 @@ export function isArray(json: Json | undefined): json is readonly Json[] {
 
 /** Text or number as text; undefined for anything else. */
 export function asText(json: Json | undefined): string | undefined {
-  return typeof json === 'string' ? json : undefined
+  return typeof json === 'string' ? json : typeof json === 'number' ? String(json) : undefined
 }
 
 /** The fields of these names as text, in their order: what `Scanner.fields` gives, for the frames it leaves. */

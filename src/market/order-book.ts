@@ -111,16 +111,19 @@ export class OrderBook {
   readonly #limit: number
   /** Longest fraction seen among the prices. */
   #scale = 0
-  /** Checksum state behind the asks, and behind both sides; of the revisions beside them. */
-  #krakenAsks = CRC_START
-  #krakenBoth = CRC_START
+  /** Longest fraction seen among the sizes. */
+  #sizeScale = 0
+  /** Checksum states of Kraken's, and the revisions and scales that they were made of. */
+  readonly #asksStates = new Int32Array(KRAKEN_LEVELS + 1).fill(CRC_START)
+  readonly #bidsStates = new Int32Array(KRAKEN_LEVELS + 1)
   #asksHashed = -1
   #bidsHashed = -1
-  /** Decimals of prices and sizes that the states above were made with. */
-  #hashedScale = -1
-  #sizeScale = 0
+  #hashedScales = -1
 
-  /** `truncateTo`: levels a side that are kept after each message, where the venue says nothing of those beyond. */
+  /**
+   * `truncateTo`: levels a side that are kept after each message, where the venue says nothing of those beyond; 0 or
+   * absent: all, up to 100,000.
+   */
   constructor(options: { readonly truncateTo?: number } = {}) {
     this.#limit = Math.min(options.truncateTo || MAX_LEVELS, MAX_LEVELS)
   }
@@ -142,7 +145,7 @@ export class OrderBook {
     this.#bids.clear()
     this.#asks.clear()
     this.#scale = this.#sizeScale = 0
-    this.#asksHashed = this.#bidsHashed = this.#hashedScale = -1
+    this.#hashedScales = -1
   }
 
   #fill(side: BookSide, levels: readonly Level[], sign: 1 | -1): void {
@@ -159,7 +162,10 @@ export class OrderBook {
     side.touched = Number.POSITIVE_INFINITY
     for (let at = 0; at < levels.length; at++) {
       const level = levels[at]!
-      side.set(this.#ticks(level[0], sign), level, isZero(level[1]))
+      const size = level[1]
+      const dot = size.indexOf('.')
+      if (dot >= 0 && size.length - dot - 1 > this.#sizeScale) this.#sizeScale = size.length - dot - 1
+      side.set(this.#ticks(level[0], sign), level, isZero(size))
     }
     side.truncate(this.#limit)
   }
@@ -250,40 +256,32 @@ export class OrderBook {
 
   /**
    * Kraken's: the best 10 asks, then bids, as digits alone at the pair's fixed decimals. These are learned from the
-   * texts, so that a number sent shorter (`5.1e-05`) counts as it was meant. Only what changed is hashed again.
+   * texts, so that a number sent shorter (`5.1e-05`) counts as it was meant. Only what changed, and what comes behind
+   * it, is hashed again.
    */
   krakenChecksum(): number {
-    const asksSame = this.touchedSince('asks', this.#asksHashed) >= KRAKEN_LEVELS
-    const bidsSame = this.touchedSince('bids', this.#bidsHashed) >= KRAKEN_LEVELS
+    const same = this.#hashedScales === this.#scale * 100 + this.#sizeScale
+    const asks = same ? this.touchedSince('asks', this.#asksHashed) : 0
+    const bids = same ? this.touchedSince('bids', this.#bidsHashed) : 0
     this.#asksHashed = this.#asks.revision
     this.#bidsHashed = this.#bids.revision
-    if (asksSame && bidsSame && this.#hashedScale === this.#scale) return crcValue(this.#krakenBoth)
-    const learned = Math.max(sizeScale(this.#asks.levels), sizeScale(this.#bids.levels))
-    const scalesSame = this.#hashedScale === this.#scale && learned <= this.#sizeScale
-    this.#sizeScale = Math.max(this.#sizeScale, learned)
-    this.#hashedScale = this.#scale
-    if (!asksSame || !scalesSame) this.#krakenAsks = this.#krakenState(CRC_START, this.#asks.levels)
-    this.#krakenBoth = this.#krakenState(this.#krakenAsks, this.#bids.levels)
-    return crcValue(this.#krakenBoth)
+    this.#hashedScales = this.#scale * 100 + this.#sizeScale
+    if (asks < KRAKEN_LEVELS) this.#hash(this.#asksStates, this.#asks.levels, asks)
+    if (asks < KRAKEN_LEVELS) this.#bidsStates[0] = this.#asksStates[KRAKEN_LEVELS]!
+    const from = asks < KRAKEN_LEVELS ? 0 : bids
+    if (from < KRAKEN_LEVELS) this.#hash(this.#bidsStates, this.#bids.levels, from)
+    return crcValue(this.#bidsStates[KRAKEN_LEVELS]!)
   }
 
-  #krakenState(state: number, levels: readonly Level[]): number {
-    const last = Math.max(0, levels.length - KRAKEN_LEVELS)
-    let crc = state
-    for (let at = levels.length - 1; at >= last; at--) {
-      const level = levels[at]!
-      crc = crcDigits(crcDigits(crc, level[0], this.#scale), level[1], this.#sizeScale)
+  /** `states[n]` is the state behind the best n levels; those from `rank` on are made again. */
+  #hash(states: Int32Array, levels: readonly Level[], rank: number): void {
+    let crc = states[rank]!
+    for (let next = rank; next < KRAKEN_LEVELS; next++) {
+      const level = levels[levels.length - 1 - next]
+      if (level) crc = crcDigits(crcDigits(crc, level[0], this.#scale), level[1], this.#sizeScale)
+      states[next + 1] = crc
     }
-    return crc
   }
-}
-
-/** The longest fraction among the sizes that Kraken's checksum covers. */
-function sizeScale(levels: readonly Level[]): number {
-  let scale = 0
-  for (let at = Math.max(0, levels.length - KRAKEN_LEVELS); at < levels.length; at++)
-    scale = Math.max(scale, fractionLength(levels[at]![1]))
-  return scale
 }
 
 const POWERS = Array.from({ length: 23 }, (_, power) => 10 ** power)

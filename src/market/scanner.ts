@@ -23,13 +23,13 @@ const SAFE_DIGITS = 15
 export class Scanner {
   #text = ''
   #at = 0
-  /** The greatest third field (a time) of the levels read since `begin`. */
-  latestTime: string | undefined
+  #latestStart = 0
+  #latestLength = 0
 
   begin(text: string): void {
     this.#text = text
     this.#at = 0
-    this.latestTime = undefined
+    this.#latestLength = 0
   }
 
   /** Steps over exactly these characters, if they are next. */
@@ -128,17 +128,33 @@ export class Scanner {
     if (sizeEnd < 0 || text.charCodeAt(sizeEnd) !== QUOTE) return -1
     const size = this.#isZero ? '0' : text.slice(sizeStart, sizeEnd)
     let at = sizeEnd + 1
-    if (text.charCodeAt(at) === COMMA) {
-      const end = text.indexOf(']', at)
-      const timeEnd = text.indexOf('"', at + 2)
-      if (text.charCodeAt(at + 1) !== QUOTE || timeEnd < 0 || timeEnd > end) return -1
-      const time = text.slice(at + 2, timeEnd)
-      if (this.latestTime === undefined || time > this.latestTime) this.latestTime = time
-      at = end
-    }
+    if (text.charCodeAt(at) === COMMA) at = this.#time(at + 1)
     if (text.charCodeAt(at) !== CLOSE) return -1
     levels.push([text.slice(start, priceEnd), size])
     return at + 1
+  }
+
+  /** Steps over `"time"` and what else a level has, and remembers the latest time: texts of one length, in order. */
+  #time(start: number): number {
+    const text = this.#text
+    const end = text.indexOf('"', start + 1)
+    const close = text.indexOf(']', start)
+    if (text.charCodeAt(start) !== QUOTE || end < 0 || end > close) return -1
+    const length = end - start - 1
+    let difference = length - this.#latestLength
+    for (let at = 1; difference === 0 && at <= length; at++)
+      difference = text.charCodeAt(start + at) - text.charCodeAt(this.#latestStart + at - 1)
+    if (difference > 0) {
+      this.#latestStart = start + 1
+      this.#latestLength = length
+    }
+    return close
+  }
+
+  /** The greatest third field of the levels read since `begin`. */
+  latestTime(): string | undefined {
+    const start = this.#latestStart
+    return this.#latestLength === 0 ? undefined : this.#text.slice(start, start + this.#latestLength)
   }
 
   /** `[["buy","price","size"],…]`, put into the list of its side; sizes of zero become `"0"`. */
@@ -187,6 +203,23 @@ export class Scanner {
     return values
   }
 
+  /** A flat list: each value as its text. */
+  list(): string[] | undefined {
+    const text = this.#text
+    const values: string[] = []
+    let at = this.#at
+    if (text.charCodeAt(at) !== OPEN) return undefined
+    do {
+      const start = at + 1
+      at = this.#valueEnd(start)
+      if (at < 0) return undefined
+      values.push(this.#value(start, at) ?? '')
+    } while (text.charCodeAt(at) === COMMA)
+    if (text.charCodeAt(at) !== CLOSE) return undefined
+    this.#at = at + 1
+    return values
+  }
+
   /** Which name this is: mostly the one after the last that was found. */
   #wanted(names: readonly string[], expected: number, start: number, end: number): number {
     const length = end - start
@@ -209,7 +242,7 @@ export class Scanner {
     if (first === OPEN || first === OPEN_OBJECT) return -1
     for (let at = start; at < text.length; at++) {
       const code = text.charCodeAt(at)
-      if (code === COMMA || code === CLOSE_OBJECT) return at
+      if (code === COMMA || code === CLOSE_OBJECT || code === CLOSE) return at
     }
     return -1
   }

@@ -100,7 +100,7 @@ class KrakenV1Decoder implements Decoder {
   decode(frame: string, emit: (update: Decoded) => void): void {
     let updates: Decoded | readonly Decoded[]
     try {
-      updates = this.#scanBook(frame) ?? this.#parse(frame)
+      updates = this.#scan(frame) ?? this.#parse(frame)
     } catch (error) {
       updates = { kind: 'malformed', reason: reasonOf(error) }
     }
@@ -108,20 +108,66 @@ class KrakenV1Decoder implements Decoder {
     else for (const update of updates) emit(update)
   }
 
-  /** `[336,{"a":[["1.0","2.0","3.4"]]},{"b":[…],"c":"974942666"},"book-1000","XBT/USD"]`: the maps are one message. */
-  #scanBook(frame: string): Decoded | undefined {
+  /** The usual frames: `[channelID, data…, "book-1000", "XBT/USD"]`. */
+  #scan(frame: string): Decoded | readonly Decoded[] | undefined {
+    if (frame === '{"event":"heartbeat"}') return { kind: 'heartbeat' }
     const scanner = this.#scanner
     scanner.begin(frame)
     if (!scanner.skip('[') || scanner.id() === undefined) return undefined
+    if (scanner.sees(',[[')) return this.#scanTrades()
+    return scanner.sees(',{"a":["') || scanner.sees(',{"b":["') ? this.#scanTicker() : this.#scanBook()
+  }
+
+  /** `{"a":[["1.0","2.0","3.4"]]},{"b":[…],"c":"974942666"}`: the maps are one message. */
+  #scanBook(): Decoded | undefined {
+    const scanner = this.#scanner
     const maps = emptyMaps()
     do {
       if (!scanner.skip(',{') || !this.#scanMap(maps)) return undefined
     } while (scanner.sees(',{'))
-    if (!scanner.skip(',"book-') || scanner.id() === undefined || !scanner.skip('","')) return undefined
-    const name = scanner.text()
-    if (name === undefined || !scanner.skip(']') || !scanner.ends()) return undefined
-    maps.time = scanner.latestTime
-    return this.#of(name, (symbol) => book(symbol, maps))
+    if (!scanner.skip(',"book-') || scanner.id() === undefined || !scanner.skip('",')) return undefined
+    maps.time = scanner.latestTime()
+    return this.#scanPair((symbol) => book(symbol, maps))
+  }
+
+  /** `{"a":["1.1",3,"3.01"],"b":[…],…},"ticker",` */
+  #scanTicker(): Decoded | undefined {
+    const scanner = this.#scanner
+    const lists: Record<string, readonly string[]> = {}
+    if (!scanner.skip(',{')) return undefined
+    do {
+      const name = scanner.skip('"') ? scanner.text() : undefined
+      const list = scanner.skip(':') ? scanner.list() : undefined
+      if (name?.length !== 1 || !list) return undefined
+      lists[name] = list
+    } while (scanner.skip(','))
+    if (!scanner.skip('},"ticker",')) return undefined
+    return this.#scanPair((symbol) => attempt('ticker', symbol, () => tickerOf(symbol, lists)))
+  }
+
+  /** `[["1.0","2.0","3.4","b","l",""],…],"trade",` */
+  #scanTrades(): Decoded | readonly Decoded[] | undefined {
+    const scanner = this.#scanner
+    const trades: (readonly string[])[] = []
+    if (!scanner.skip(',[')) return undefined
+    do {
+      const trade = scanner.list()
+      if (!trade) return undefined
+      trades.push(trade)
+    } while (scanner.skip(','))
+    if (!scanner.skip('],"trade",')) return undefined
+    return this.#scanPair((symbol) =>
+      trades.map((trade) => attempt('trades', symbol, () => tradeOf(symbol, trade))),
+    )
+  }
+
+  /** The pair, and the end of the frame. */
+  #scanPair<T>(read: (symbol: string) => T): T | Decoded | undefined {
+    const scanner = this.#scanner
+    const pair = scanner.skip('"') ? scanner.text() : undefined
+    if (pair === undefined || !scanner.skip(']') || !scanner.ends()) return undefined
+    const symbol = this.#context.symbolOf(pair)
+    return symbol === undefined ? { kind: 'ignored', what: 'symbol' } : read(symbol)
   }
 
   #scanMap(maps: BookMaps): boolean {
