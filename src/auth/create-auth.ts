@@ -3,9 +3,9 @@ import { FeedgateError } from '../errors.ts'
 import { SOURCE_ID } from '../market/topic.ts'
 import { Signal } from '../signals.ts'
 import type { Store } from '../store/store.ts'
-import { ApiKeys, hashOf } from './api-keys.ts'
-import type { ApiKey, Auth, Entitlement, Identity, Tier, TierName } from './auth.ts'
-import { createTokens, type ExternalIssuer, hasAdminScope, TOKEN_SECONDS } from './jwt.ts'
+import { ApiKeys, hashOf, type KeySpec } from './api-keys.ts'
+import type { ApiKey, Auth, Credential, Entitlement, Identity, Tenant, Tier, TierName } from './auth.ts'
+import { createTokens, type ExternalIssuer, hasAdminScope, TOKEN_SECONDS, type Tokens } from './jwt.ts'
 import { type LiveTenant, Tenants } from './tenants.ts'
 import { TICKET_SECONDS, Tickets } from './tickets.ts'
 import { isTierName, leastTier, TIER_NAMES, TIERS } from './tiers.ts'
@@ -31,60 +31,72 @@ export interface AuthOptions {
   readonly now?: () => number
 }
 
+export function createAuth(options: AuthOptions): Auth {
+  return new StoredAuth(options)
+}
+
 type Caller = Omit<Identity, 'tier'>
 
-export function createAuth(options: AuthOptions): Auth {
-  const { anonymous, licence, tiers = TIERS, now = Date.now } = options
-  const demo = options.demoKeys.length > 0
-  const keys = new ApiKeys(options.store.sql, options.demoKeys, now)
-  const tenants = new Tenants(options.store.sql, {
-    builtIn: demo ? [DEFAULT, DEMO] : [DEFAULT],
-    ...(demo ? { immediate: DEMO } : {}),
-    now,
-  })
-  const tokens = createTokens({
-    secret: options.jwtSecret,
-    issuer: options.jwtIssuer,
-    ...(options.external ? { external: options.external } : {}),
-    now,
-  })
-  const tickets = new Tickets<Identity>(now)
-  const revoked = new Signal<string>()
-  const admins = options.adminApiKeys.map((key) => {
-    const hash = hashOf(key)
-    return { id: `admin-${hash.slice(0, 8)}`, digest: Buffer.from(hash, 'hex') }
-  })
+class StoredAuth implements Auth {
+  readonly tiers: Readonly<Record<TierName, Tier>>
+  readonly #anonymous: AuthOptions['anonymous']
+  readonly #licence: AuthOptions['licence']
+  readonly #now: () => number
+  readonly #keys: ApiKeys
+  readonly #tenants: Tenants
+  readonly #tokens: Tokens
+  readonly #tickets: Tickets<Identity>
+  readonly #admins: readonly { readonly id: string; readonly digest: Buffer }[]
+  readonly #adminTenant: string
+  readonly #revoked = new Signal<string>()
 
-  /** `tier` is read at each use, so that a lowered ceiling holds at once. */
-  const live = (caller: Caller, granted: TierName, tenant: LiveTenant): Identity => ({
-    ...caller,
-    get tier() {
-      return tiers[leastTier(granted, tenant.ceiling)]
-    },
-  })
-
-  const adminIdentity = (keyId: string): Identity => ({
-    tenant: demo ? DEMO : DEFAULT,
-    tier: tiers.institutional,
-    subject: 'admin',
-    keyId,
-    anonymous: false,
-    admin: true,
-    limitKey: `key:${keyId}`,
-  })
-
-  const tenantOf = async (id: string): Promise<LiveTenant> => {
-    const tenant = SOURCE_ID.test(id) ? await tenants.find(id) : undefined
-    if (!tenant) throw new FeedgateError('not-authenticated', 'the credential is of an unknown tenant')
-    return tenant
+  constructor(options: AuthOptions) {
+    const { store, demoKeys, external, now = Date.now } = options
+    const demo = demoKeys.length > 0
+    this.tiers = options.tiers ?? TIERS
+    this.#anonymous = options.anonymous
+    this.#licence = options.licence
+    this.#now = now
+    this.#keys = new ApiKeys(store.sql, demoKeys, now)
+    this.#tenants = new Tenants(store.sql, {
+      builtIn: demo ? [DEFAULT, DEMO] : [DEFAULT],
+      ...(demo ? { immediate: DEMO } : {}),
+      now,
+    })
+    this.#tokens = createTokens({
+      secret: options.jwtSecret,
+      issuer: options.jwtIssuer,
+      ...(external ? { external } : {}),
+      now,
+    })
+    this.#tickets = new Tickets(now)
+    // A token made for an admin key ends when the key is another: the id is of the key itself.
+    this.#admins = options.adminApiKeys.map(hashOf).map((hash) => ({
+      id: `admin-${hash.slice(0, 8)}`,
+      digest: Buffer.from(hash, 'hex'),
+    }))
+    this.#adminTenant = demo ? DEMO : DEFAULT
   }
 
-  const byKey = async (apiKey: string): Promise<Identity> => {
+  async identify(credential: Credential, address: string): Promise<Identity> {
+    switch (credential.kind) {
+      case 'apiKey':
+        return this.#byKey(credential.apiKey)
+      case 'token':
+        return this.#byToken(credential.token)
+      case 'ticket':
+        return this.#byTicket(credential.ticket)
+      case 'none':
+        return this.#byAddress(address)
+    }
+  }
+
+  async #byKey(apiKey: string): Promise<Identity> {
     const digest = Buffer.from(hashOf(apiKey), 'hex')
-    const admin = admins.find((one) => timingSafeEqual(one.digest, digest))
-    if (admin) return adminIdentity(admin.id)
-    const key = await keys.find(apiKey)
-    if (!key) throw new FeedgateError('not-authenticated', 'the API key is unknown or was deleted')
+    const admin = this.#admins.find((one) => timingSafeEqual(one.digest, digest))
+    if (admin) return this.#admin(admin.id)
+    const key = await this.#keys.find(apiKey)
+    if (!key) throw refused('the API key is unknown or was deleted')
     const caller = {
       tenant: key.tenant,
       subject: key.id,
@@ -93,19 +105,13 @@ export function createAuth(options: AuthOptions): Auth {
       admin: hasAdminScope(key.scope),
       limitKey: `key:${key.id}`,
     }
-    return live(caller, key.tier, await tenantOf(key.tenant))
+    return this.#live(caller, key.tier)
   }
 
-  const keyOfToken = async (keyId: string): Promise<ApiKey> => {
-    const key = await keys.findById(keyId)
-    if (!key) throw new FeedgateError('token-expired', 'the API key of the token was deleted')
-    return key
-  }
-
-  const byToken = async (token: string): Promise<Identity> => {
-    const { issuer, subject, tenant, tier, admin, keyId, expiresAt } = await tokens.verify(token)
-    if (admins.some((one) => one.id === keyId)) return { ...adminIdentity(keyId!), expiresAt }
-    const key = keyId === undefined ? undefined : await keyOfToken(keyId)
+  async #byToken(token: string): Promise<Identity> {
+    const { issuer, subject, tenant, tier, admin, keyId, expiresAt } = await this.#tokens.verify(token)
+    if (keyId !== undefined && this.#isAdmin(keyId)) return { ...this.#admin(keyId), expiresAt }
+    const key = keyId === undefined ? undefined : await this.#keyOfToken(keyId)
     const caller = {
       tenant: key?.tenant ?? tenant,
       subject,
@@ -115,115 +121,143 @@ export function createAuth(options: AuthOptions): Auth {
       expiresAt,
       limitKey: key ? `key:${key.id}` : `subject:${JSON.stringify([issuer, subject])}`,
     }
-    return live(caller, key ? leastTier(tier, key.tier) : tier, await tenantOf(caller.tenant))
+    return this.#live(caller, key ? leastTier(tier, key.tier) : tier)
   }
 
-  const byTicket = async (ticket: string): Promise<Identity> => {
-    const identity = tickets.redeem(ticket)
-    if (!identity)
-      throw new FeedgateError(
-        'not-authenticated',
-        `the ticket is unknown, used or over ${TICKET_SECONDS} s old`,
-      )
-    if ((identity.expiresAt ?? Infinity) <= now())
+  async #byTicket(ticket: string): Promise<Identity> {
+    const identity = this.#tickets.redeem(ticket)
+    if (!identity) throw refused(`the ticket is unknown, used or over ${TICKET_SECONDS} s old`)
+    const { keyId, expiresAt = Infinity } = identity
+    if (expiresAt <= this.#now())
       throw new FeedgateError('token-expired', 'the token behind the ticket has expired')
-    if (identity.keyId !== undefined && !admins.some((one) => one.id === identity.keyId))
-      await keyOfToken(identity.keyId)
+    if (keyId !== undefined && !this.#isAdmin(keyId)) await this.#keyOfToken(keyId)
     return identity
   }
 
-  const byAddress = async (address: string): Promise<Identity> => {
-    if (!anonymous)
-      throw new FeedgateError(
-        'not-authenticated',
-        'a credential is required: X-API-Key or Authorization: Bearer',
-      )
+  async #byAddress(address: string): Promise<Identity> {
+    if (!this.#anonymous) throw refused('a credential is required: X-API-Key or Authorization: Bearer')
+    const { tenant, tier } = this.#anonymous
     const caller = {
-      tenant: anonymous.tenant,
+      tenant,
       subject: ANONYMOUS,
       anonymous: true,
       admin: false,
       limitKey: `address:${address.replace(/^::ffff:/, '')}`,
     }
-    // Outside demo mode such clients have no tenant of their own that an admin could give a ceiling.
-    if (anonymous.tenant === ANONYMOUS) return { ...caller, tier: tiers[anonymous.tier] }
-    return live(caller, anonymous.tier, await tenantOf(anonymous.tenant))
+    // Outside demo mode such callers have no tenant that an admin could give a ceiling.
+    return tenant === ANONYMOUS ? { ...caller, tier: this.tiers[tier] } : this.#live(caller, tier)
   }
 
-  return {
-    tiers,
-    identify(credential, address) {
-      switch (credential.kind) {
-        case 'apiKey':
-          return byKey(credential.apiKey)
-        case 'token':
-          return byToken(credential.token)
-        case 'ticket':
-          return byTicket(credential.ticket)
-        case 'none':
-          return byAddress(address)
-      }
-    },
-    async issueToken({ subject, tenant, tier, admin, keyId }) {
-      const claims = { subject, tenant, tier: tier.name, admin, ...(keyId === undefined ? {} : { keyId }) }
-      return { accessToken: tokens.sign(claims), tokenType: 'Bearer', expiresIn: TOKEN_SECONDS }
-    },
-    async issueTicket(identity) {
-      return { ticket: tickets.issue(identity), expiresIn: TICKET_SECONDS }
-    },
-    entitled(identity, what): Entitlement {
-      const { tier } = identity
-      if (!tier.channels.has(what.channel)) return NOT_ENTITLED
-      if (what.channel === 'status') {
-        if (identity.tenant === ANONYMOUS) return NOT_ENTITLED
-        if (what.tenant !== undefined && what.tenant !== identity.tenant) return UNKNOWN
-      }
-      if (!identity.admin && what.source !== '*') {
-        const terms = licence(what.source)
-        // No tenant has a grant for a restricted source in this version.
-        if (terms !== 'open') return terms === undefined ? UNKNOWN : NOT_ENTITLED
-      }
-      const oldest = tier.historyMs === Infinity ? 0 : now() - tier.historyMs
-      return { allowed: true, depth: tier.bookDepth, oldest }
-    },
-    async createKey(spec) {
-      checkKeySpec(spec)
-      const key = await keys.create(spec)
-      tenants.forget(spec.tenant)
-      return key
-    },
-    listKeys: () => keys.list(),
-    async deleteKey(id) {
-      const deleted = await keys.delete(id)
-      if (deleted) revoked.emit(id)
-      return deleted
-    },
-    listTenants: () => tenants.list(),
-    async setTenantTier(id, tier) {
-      checkTier(tier)
-      const before = (await tenants.find(id))?.ceiling
-      const tenant = await tenants.setTier(id, tier)
-      // Live sessions may hold more than is allowed now: they begin anew.
-      if (tenant && before && leastTier(before, tier) !== before)
-        for (const key of await keys.idsOf(id)) revoked.emit(key)
-      return tenant
-    },
-    onRevoked: (listener) => revoked.on(listener),
+  /** `tier` is read at each use, so that a changed ceiling holds at once. */
+  async #live(caller: Caller, granted: TierName): Promise<Identity> {
+    const { tiers } = this
+    const tenant = await this.#tenantOf(caller.tenant)
+    return {
+      ...caller,
+      get tier() {
+        return tiers[leastTier(granted, tenant.ceiling)]
+      },
+    }
+  }
+
+  async #tenantOf(id: string): Promise<LiveTenant> {
+    const tenant = SOURCE_ID.test(id) ? await this.#tenants.find(id) : undefined
+    if (!tenant) throw refused('the credential is of an unknown tenant')
+    return tenant
+  }
+
+  async #keyOfToken(keyId: string): Promise<ApiKey> {
+    const key = await this.#keys.findById(keyId)
+    if (!key) throw new FeedgateError('token-expired', 'the API key of the token was deleted')
+    return key
+  }
+
+  #isAdmin(keyId: string): boolean {
+    return this.#admins.some(({ id }) => id === keyId)
+  }
+
+  #admin(keyId: string): Identity {
+    return {
+      tenant: this.#adminTenant,
+      tier: this.tiers.institutional,
+      subject: 'admin',
+      keyId,
+      anonymous: false,
+      admin: true,
+      limitKey: `key:${keyId}`,
+    }
+  }
+
+  async issueToken({ subject, tenant, tier, admin, keyId }: Identity) {
+    const claims = { subject, tenant, tier: tier.name, admin, ...(keyId === undefined ? {} : { keyId }) }
+    return { accessToken: this.#tokens.sign(claims), tokenType: 'Bearer' as const, expiresIn: TOKEN_SECONDS }
+  }
+
+  async issueTicket(identity: Identity) {
+    return { ticket: this.#tickets.issue(identity), expiresIn: TICKET_SECONDS }
+  }
+
+  entitled(identity: Identity, what: Parameters<Auth['entitled']>[1]): Entitlement {
+    const { tier } = identity
+    if (!tier.channels.has(what.channel)) return NOT_ENTITLED
+    if (what.channel === 'status') {
+      if (identity.tenant === ANONYMOUS) return NOT_ENTITLED
+      if (what.tenant !== undefined && what.tenant !== identity.tenant) return UNKNOWN
+    }
+    if (!identity.admin && what.source !== '*') {
+      const licence = this.#licence(what.source)
+      // No tenant has a grant for a restricted source in this version.
+      if (licence !== 'open') return licence === undefined ? UNKNOWN : NOT_ENTITLED
+    }
+    const oldest = tier.historyMs === Infinity ? 0 : this.#now() - tier.historyMs
+    return { allowed: true, depth: tier.bookDepth, oldest }
+  }
+
+  async createKey(spec: KeySpec): Promise<ApiKey & { key: string }> {
+    if (!SOURCE_ID.test(spec.tenant))
+      throw new FeedgateError('bad-request', 'tenant must be 1 to 64 characters of A-Z a-z 0-9 _ -')
+    if (spec.tenant === ANONYMOUS)
+      throw new FeedgateError('bad-request', `the tenant ${ANONYMOUS} is for callers without a credential`)
+    checkTier(spec.tier)
+    const key = await this.#keys.create(spec)
+    this.#tenants.forget(spec.tenant)
+    return key
+  }
+
+  listKeys(): Promise<readonly ApiKey[]> {
+    return this.#keys.list()
+  }
+
+  async deleteKey(id: string): Promise<boolean> {
+    const deleted = await this.#keys.delete(id)
+    if (deleted) this.#revoked.emit(id)
+    return deleted
+  }
+
+  listTenants(): Promise<readonly Tenant[]> {
+    return this.#tenants.list()
+  }
+
+  async setTenantTier(id: string, tier: TierName): Promise<Tenant | undefined> {
+    checkTier(tier)
+    const before = (await this.#tenants.find(id))?.ceiling
+    const tenant = await this.#tenants.setTier(id, tier)
+    // Live sessions may hold more than is allowed now: they begin anew.
+    if (tenant && before && leastTier(before, tier) !== before)
+      for (const key of await this.#keys.idsOf(id)) this.#revoked.emit(key)
+    return tenant
+  }
+
+  onRevoked(listener: (keyId: string) => void): () => void {
+    return this.#revoked.on(listener)
   }
 }
 
 const NOT_ENTITLED: Entitlement = { allowed: false, why: 'not-entitled' }
 const UNKNOWN: Entitlement = { allowed: false, why: 'unknown' }
 
-function checkKeySpec({ tenant, tier }: { tenant: string; tier: TierName }): void {
-  if (!SOURCE_ID.test(tenant))
-    throw new FeedgateError('bad-request', 'tenant must be 1 to 64 characters of A-Z a-z 0-9 _ -')
-  if (tenant === ANONYMOUS)
-    throw new FeedgateError(
-      'bad-request',
-      'the tenant anonymous is for callers without a credential: choose another',
-    )
-  checkTier(tier)
+function refused(why: string): FeedgateError {
+  return new FeedgateError('not-authenticated', why)
 }
 
 function checkTier(tier: TierName): void {

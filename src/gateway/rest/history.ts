@@ -100,6 +100,8 @@ export async function sendHistory(
   const stream = Readable.from(following(head + (first.done ? '' : first.value), pages), {
     objectMode: false,
   })
+  // The answer has begun: all that is left is to end it without its proper end, and to say so here.
+  stream.on('error', ({ message }) => ports.log.warn({ error: message }, 'a streamed history broke off'))
   return reply.type(type).send(stream)
 }
 
