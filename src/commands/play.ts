@@ -26,6 +26,10 @@ export function playCommand(): Command {
     .option('--faults <names>', 'what goes wrong, see below; several with commas')
     .option('--seed <n>', 'decides where faults happen', '1')
     .option('--json', 'print one JSON document when the recording is played')
+    .addHelpText(
+      'after',
+      '\nFrames begin 1 s after the last subscription. "played F frames": F counts every recorded frame.',
+    )
     .addHelpText('after', `\nFaults:\n${faults.join('\n')}`)
     .action(async (files: string[], call: PlayCall) => {
       const print = (line: string): unknown =>

@@ -1,26 +1,12 @@
 import { readdir } from 'node:fs/promises'
 import type { Level } from '../market/event.ts'
-import type { Mirror } from './mirror.ts'
+import type { BookMessage, Mirror } from './mirror.ts'
 
 /**
  * Terms. A *stream* is what a client subscribes to at a venue, named without what the client may choose (depth, speed):
  * `book|XBT/USD`. An *ask* is a client's wish for a stream. A *recorded* frame is one of a recording, read. A dialect is
  * how one venue's clients and frames speak: all that the player knows of a venue is in its file in `venues/`.
  */
-
-/** One message of a book, as recorded. Levels may hold more than price and size: what else the venue wrote. */
-export interface BookMessage {
-  readonly snapshot: boolean
-  readonly bids: readonly Level[]
-  readonly asks: readonly Level[]
-  /** The venue's update ids; `first` follows the `last` of the message before. */
-  readonly first?: number
-  readonly last?: number
-  /** As the venue wrote it. */
-  readonly checksum?: string
-  /** Levels a side that were subscribed to by the recorder; absent: all. */
-  readonly depth?: number
-}
 
 export interface Recorded {
   /**

@@ -2,8 +2,8 @@ import { DepthView } from '../market/depth-view.ts'
 import type { Connection, HeldAsk } from './connection.ts'
 import type { Ask, Dialect, Recorded, Request } from './dialect.ts'
 import type { Faults } from './faults.ts'
-import { Mirror } from './mirror.ts'
-import { answerKey, type RecordedAnswer, type RecordedFrame, type Recording } from './recording.ts'
+import type { Mirror, Mirrors } from './mirror.ts'
+import type { RecordedFrame, Recording } from './recording.ts'
 import type { Stage } from './sequence.ts'
 
 /** Frames that `quiet` holds back; more end the silence. */
@@ -25,15 +25,20 @@ export interface PlayerStats {
   readonly skippedLines: number
 }
 
-export interface RestAnswer {
-  readonly status: number
-  readonly body: string
-}
-
 /** Is told when clients want more, and when they want less. */
 export interface Demand {
   subscribed(): void
   left(): void
+}
+
+export interface ExchangeParts {
+  readonly recording: Recording
+  /** Those whose clients are understood, in the order in which they are tried. */
+  readonly dialects: readonly Dialect[]
+  readonly mirrors: Mirrors
+  readonly faults: Faults
+  readonly quietMs: number
+  readonly demand: Demand
 }
 
 /** The venue: clients with what they asked for, the player's own books, and what happens to a frame. */
@@ -45,10 +50,8 @@ export class Exchange implements Stage {
   readonly #faults: Faults
   readonly #quietMs: number
   readonly #demand: Demand
-  readonly #mirrors = new Map<string, Mirror>()
+  readonly #mirrors: Mirrors
   readonly #lastTrades = new Map<string, NonNullable<Recorded['trade']>>()
-  /** REST requests so far, by what they ask. Bounded by what was recorded. */
-  readonly #requests = new Map<string, number>()
   /** `quiet`: frames of a symbol, held back. */
   #quiet: { symbol: string; frames: RecordedFrame[]; timer: NodeJS.Timeout } | undefined
   /** `reorder`: what waits for the next frame of its stream. */
@@ -57,19 +60,13 @@ export class Exchange implements Stage {
   #settled: (() => void) | undefined
   readonly #counts = { sent: 0, answeredLive: 0, snapshotsMade: 0 }
 
-  constructor(
-    recording: Recording,
-    dialects: readonly Dialect[],
-    faults: Faults,
-    quietMs: number,
-    demand: Demand,
-  ) {
-    this.#quietMs = quietMs
-    this.#recording = recording
-    this.#dialects = [...new Set([...recording.dialects, ...dialects])]
-    this.#faults = faults
-    this.#demand = demand
-    for (const answers of recording.answers.values()) this.#addMirror(answers)
+  constructor(parts: ExchangeParts) {
+    this.#recording = parts.recording
+    this.#dialects = parts.dialects
+    this.#mirrors = parts.mirrors
+    this.#faults = parts.faults
+    this.#quietMs = parts.quietMs
+    this.#demand = parts.demand
     this.#heartbeat = setInterval(() => this.#sendHeartbeats(), HEARTBEAT_MS)
   }
 
@@ -163,7 +160,7 @@ export class Exchange implements Stage {
   /** For a subscription whose recorded snapshot the position has passed; before that the recorded one will come. */
   #sendSnapshot(connection: Connection, dialect: Dialect, ask: HeldAsk): void {
     if (ask.snapshot === false) return
-    const mirror = this.#mirrors.get(mirrorKey(dialect, ask.stream))
+    const mirror = this.#mirrors.find(dialect, ask.stream)
     let text = dialect.latest?.(ask)
     if (mirror?.known && dialect.bookFrame) {
       const depth = Math.min(ask.depth ?? Number.POSITIVE_INFINITY, mirror.depth)
@@ -289,7 +286,7 @@ export class Exchange implements Stage {
   #deliver(frame: RecordedFrame, recorded: Recorded): void {
     const { dialect } = frame
     if (recorded.trade && recorded.symbol) this.#lastTrades.set(recorded.symbol, recorded.trade)
-    const mirror = recorded.book && this.#mirror(dialect, recorded.stream!)
+    const mirror = recorded.book && this.#mirrors.of(dialect, recorded.stream!)
     const checksum = mirror?.checksum
     const applied = mirror && recorded.book ? mirror.apply(recorded.book, frame.time) : true
     const target = this.#target(dialect, recorded)
@@ -357,53 +354,4 @@ export class Exchange implements Stage {
     this.#overtaken = undefined
     for (const text of overtaken?.texts ?? []) this.#send(overtaken!.connection, text, overtaken!.stream)
   }
-
-  #mirror(dialect: Dialect, stream: string): Mirror {
-    const key = mirrorKey(dialect, stream)
-    let mirror = this.#mirrors.get(key)
-    if (!mirror) {
-      mirror = new Mirror()
-      this.#mirrors.set(key, mirror)
-    }
-    return mirror
-  }
-
-  // REST
-
-  #addMirror(answers: readonly RecordedAnswer[]): void {
-    for (const dialect of this.#dialects) {
-      const book = answers[0] && dialect.restBook?.(answers[0].url)
-      if (!book || !dialect.readRestBook) continue
-      const bases = answers.map(({ body }) => dialect.readRestBook!(body))
-      this.#mirrors.set(mirrorKey(dialect, book.stream), new Mirror(bases))
-    }
-  }
-
-  /** The nth recording for the nth request; then the player's own book, or for what is no book the last recording. */
-  rest(url: URL): RestAnswer {
-    const key = answerKey(url)
-    const whole = answerKey(new URL(url.pathname, url))
-    const answers = this.#recording.answers.get(key) ?? this.#recording.answers.get(whole)
-    const dialect = this.#dialects.find((one) => one.restBook?.(url) !== undefined)
-    const symbol = url.searchParams.get('symbol') ?? undefined
-    if (dialect?.faults.badSymbol && this.#faults.isBad(symbol))
-      return { status: 400, body: dialect.faults.badSymbol }
-    if (!answers) return { status: 404, body: '{"error":"not in the recording"}' }
-    const rewritten = (body: string) => (dialect ? this.#faults.rewriteIds(body, dialect) : body)
-    const older = dialect?.faults.olderRestBook
-    if (older && this.#faults.oldBook(key)) return { status: 200, body: rewritten(older(answers[0]!.body)) }
-    const request = this.#requests.get(key) ?? 0
-    this.#requests.set(key, request + 1)
-    const recorded = answers[Math.min(request, answers.length - 1)]!.body
-    const book = dialect?.restBook?.(url)
-    if (request < answers.length || !book || !dialect?.writeRestBook)
-      return { status: 200, body: rewritten(recorded) }
-    const mirror = this.#mirror(dialect, book.stream)
-    mirror.begin()
-    return { status: 200, body: rewritten(dialect.writeRestBook(mirror, book.limit)) }
-  }
-}
-
-function mirrorKey(dialect: Dialect, stream: string): string {
-  return `${dialect.id} ${stream}`
 }

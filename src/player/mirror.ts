@@ -1,6 +1,19 @@
 import type { Level } from '../market/event.ts'
 import { OrderBook } from '../market/order-book.ts'
-import type { BookMessage } from './dialect.ts'
+
+/** One message of a book, as recorded. Levels may hold more than price and size: what else the venue wrote. */
+export interface BookMessage {
+  readonly snapshot: boolean
+  readonly bids: readonly Level[]
+  readonly asks: readonly Level[]
+  /** The venue's update ids; `first` follows the `last` of the message before. */
+  readonly first?: number
+  readonly last?: number
+  /** As the venue wrote it. */
+  readonly checksum?: string
+  /** Levels a side that were subscribed to by the recorder; absent: all. */
+  readonly depth?: number
+}
 
 /**
  * The player's own book of a stream: what the unfaulted recording says up to the position. Snapshots that the recording
@@ -71,5 +84,28 @@ export class Mirror {
   /** Does the level stand among the best ten of its side? */
   inTopTen(side: 'bids' | 'asks', level: Level): boolean {
     return this.book.top(side, 10).some(([price, size]) => price === level[0] && size === level[1])
+  }
+}
+
+/** A dialect. */
+interface Speaker {
+  readonly id: string
+}
+
+/** The player's own books, by venue and stream. Bounded by what was recorded. */
+export class Mirrors {
+  readonly #mirrors = new Map<string, Mirror>()
+
+  find(dialect: Speaker, stream: string): Mirror | undefined {
+    return this.#mirrors.get(`${dialect.id} ${stream}`)
+  }
+
+  /** Made new if there is none; from recorded REST snapshots where there are any. */
+  of(dialect: Speaker, stream: string, bases: readonly BookMessage[] = []): Mirror {
+    const known = this.find(dialect, stream)
+    if (known) return known
+    const mirror = new Mirror(bases)
+    this.#mirrors.set(`${dialect.id} ${stream}`, mirror)
+    return mirror
   }
 }

@@ -7,7 +7,9 @@ import { Connection } from './connection.ts'
 import { loadDialects, parseJson } from './dialect.ts'
 import { Exchange, type PlayerStats } from './exchange.ts'
 import { type Fault, Faults } from './faults.ts'
+import { Mirrors } from './mirror.ts'
 import { readRecording } from './recording.ts'
+import { RestDesk } from './rest.ts'
 import { Sequence } from './sequence.ts'
 
 const PING_MS = 20_000
@@ -39,7 +41,10 @@ export interface Player {
   /** `ws://127.0.0.1:N`; REST is served on the same port. */
   readonly url: string
   readonly port: number
-  /** Resolves with the number of frames when the position has passed the last one; connections stay alive. */
+  /**
+   * Resolves when the position has passed the last frame, with the number of frames recorded: acknowledgements, which
+   * are not sent again, count as well. Connections stay alive.
+   */
   readonly finished: Promise<number>
   stats(): PlayerStats
   /** Safe to call twice. */
@@ -51,19 +56,22 @@ export interface Player {
  * `port-unavailable`.
  */
 export async function startPlayer(options: PlayerOptions): Promise<Player> {
-  const dialects = await loadDialects()
-  const recording = await readRecording(options.files, dialects)
+  const venues = await loadDialects()
+  const recording = await readRecording(options.files, venues)
+  // One that understands anything comes last.
+  const dialects = [...new Set([...venues, ...recording.dialects])]
   const faults = new Faults(options.faults, options.seed ?? 1, options.log)
   faults.explain(recording.dialects)
-  const exchange: Exchange = new Exchange(recording, dialects, faults, options.quietMs ?? QUIET_MS, {
-    subscribed: () => sequence.subscribed(),
-    left: () => sequence.left(),
-  })
+  const mirrors = new Mirrors()
+  const desk = new RestDesk(recording, dialects, mirrors, faults)
+  const quietMs = options.quietMs ?? QUIET_MS
+  const demand = { subscribed: () => sequence.subscribed(), left: () => sequence.left() }
+  const exchange: Exchange = new Exchange({ recording, dialects, mirrors, faults, quietMs, demand })
   const sequence = new Sequence(recording, options.speed, exchange)
   const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: MAX_MESSAGE })
   const connections = new Set<Connection>()
 
-  const server = createServer((request, response) => answer(request, response, exchange, faults))
+  const server = createServer((request, response) => answer(request, response, desk, faults))
   server.on('upgrade', (request, socket, head) => {
     const refusal =
       connections.size >= MAX_CONNECTIONS
@@ -139,23 +147,20 @@ interface Refusal {
 }
 
 function refuse(socket: Duplex, { status, reason, retryAfterS }: Refusal): void {
+  // A client that is gone already needs no answer.
+  socket.on('error', () => {})
   socket.end(
     `HTTP/1.1 ${status} ${reason}\r\nRetry-After: ${retryAfterS}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
   )
 }
 
-function answer(
-  request: IncomingMessage,
-  response: ServerResponse,
-  exchange: Exchange,
-  faults: Faults,
-): void {
+function answer(request: IncomingMessage, response: ServerResponse, desk: RestDesk, faults: Faults): void {
   const refusal = request.method === 'GET' ? faults.refusal('rest') : undefined
   if (refusal) response.setHeader('retry-after', refusal.retryAfterS)
   const { status, body } = refusal
     ? { status: refusal.status, body: `{"error":${JSON.stringify(refusal.reason)}}` }
     : request.method === 'GET'
-      ? exchange.rest(urlOf(request))
+      ? desk.answer(urlOf(request))
       : { status: 405, body: '{"error":"only GET is recorded"}' }
   response.writeHead(status, { 'content-type': 'application/json' })
   response.end(body)

@@ -97,7 +97,7 @@ async function run(lines: string[], request: object, ...faults: Fault[]): Promis
 async function whole(lines: string[], request: object, ...faults: Fault[]): Promise<Run> {
   const one = await run(lines, request, ...faults)
   await one.player.finished
-  await settled(one.client)
+  await settled(one.player, one.client)
   return one
 }
 
@@ -260,7 +260,7 @@ describe.concurrent('faults of subscriptions and snapshots', () => {
       'bad-symbol',
     )
     await one.player.finished
-    await settled(one.client)
+    await settled(one.player, one.client)
     expect(one.client.frames).toEqual(['{"result":null,"id":1}'])
     expect((await rest(one.player, '/api/v3/depth?symbol=BTCUSDT')).status).toBe(400)
   })
@@ -291,7 +291,7 @@ describe.concurrent('faults of connections', () => {
   it('pongs-only answers pings and nothing else; the rest comes after a reconnect', async () => {
     const one = await run(krakenLines(), V1, 'pongs-only')
     await until(() => said(one, 'pongs-only').length === 1)
-    await settled(one.client)
+    await settled(one.player, one.client)
     const before = one.data()
     one.client.send({ event: 'ping', reqid: 5 })
     one.client.send(V1)
@@ -310,7 +310,7 @@ describe.concurrent('faults of connections', () => {
   it('half-open reads and writes nothing more, and stays connected', async () => {
     const one = await run(krakenLines(), V1, 'half-open')
     await until(() => said(one, 'half-open').length === 1)
-    await settled(one.client)
+    await settled(one.player, one.client)
     const { length } = one.client.frames
     let pongs = 0
     one.client.socket.on('pong', () => pongs++)
@@ -352,11 +352,11 @@ describe.concurrent('faults of connections', () => {
     const client = await connect(one.player)
     client.send(V1)
     await until(() => said(one, 'quiet').length === 1)
-    await settled(client)
+    await settled(one.player, client)
     expect(client.frames.filter((frame) => frame.startsWith('[')).length).toBeLessThan(15)
     await until(() => client.frames.includes('{"event":"heartbeat"}'))
     await one.player.finished
-    await settled(client)
+    await settled(one.player, client)
     expect(client.frames.filter((frame) => frame.startsWith('['))).toEqual(
       krakenLines().map((line) => line.slice(line.indexOf(': ') + 2)),
     )

@@ -81,7 +81,7 @@ export async function recording(lines: readonly string[], name = 'recording.txt'
   return file
 }
 
-export async function until(what: () => boolean, ms = 10_000): Promise<void> {
+export async function until(what: () => boolean, ms = 15_000): Promise<void> {
   const end = performance.now() + ms
   while (!what()) {
     if (performance.now() > end) throw new Error('did not happen in time')
@@ -89,12 +89,12 @@ export async function until(what: () => boolean, ms = 10_000): Promise<void> {
   }
 }
 
-/** Resolves when nothing has come for 100 ms. */
-export async function settled(client: VenueClient): Promise<void> {
-  for (let seen = -1; seen !== client.frames.length; ) {
-    seen = client.frames.length
-    await new Promise((tick) => setTimeout(tick, 100))
-  }
+/** Resolves when the player's clients have all that it sent. */
+export function settled(player: Player, ...clients: VenueClient[]): Promise<void> {
+  return until(
+    () => clients.reduce((sum, { frames }) => sum + frames.length, 0) === player.stats().sent,
+    15_000,
+  )
 }
 
 export const rest = (player: Player, path: string): Promise<Response> =>

@@ -11,8 +11,8 @@ import {
 } from '../dialect.ts'
 import type { Mirror } from '../mirror.ts'
 
-/** The venue sends one when it was silent for a second; a recorded one may be a little late. */
-const HEARTBEAT_MS = 1_200
+/** The venue sends one when it was silent for a second. */
+const HEARTBEAT_MS = 900
 /** Of pairs that the recording does not hold; above any of the venue's own. */
 const FIRST_MADE_ID = 1_000_000
 const DEFAULT_DEPTH = 10

@@ -11,8 +11,8 @@ import {
   textsOf,
 } from '../dialect.ts'
 
-/** The venue sends one when it was silent for a second; a recorded one may be a little late. */
-const HEARTBEAT_MS = 1_200
+/** The venue sends one when it was silent for a second. */
+const HEARTBEAT_MS = 900
 const DEFAULT_DEPTH = 10
 const DEPTHS = [10, 25, 100, 500, 1000]
 /** Channels whose newest frame is their snapshot. */
