@@ -1,11 +1,13 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { count, type PlainBook, readBinance, readCoinbase, readKraken, top } from './independent-reading.ts'
 import {
+  ADMIN_KEY,
   all,
   CAPTURES,
   Client,
-  createKey,
   type Gateway,
   hasCaptures,
   type Message,
@@ -53,7 +55,7 @@ function settings(id: string, url: string, symbols: string[], channels: string[]
     (channel) =>
       `      - { channel: ${channel}, symbols: ${JSON.stringify(symbols)}${channel === 'ohlcv' ? ', timeframe: 1m' : ''}${channel === 'orderbook' ? ', limit: 1000' : ''} }`,
   )
-  return `sources:\n  - id: ${id}\n    kind: ${id}\n    url: ${url}\n    restUrl: ${url.replace('ws:', 'http:')}\n    subscriptions:\n${subscriptions.join('\n')}\n`
+  return `sources:\n  - id: ${id}\n    kind: ${id}\n    url: ${url}\n    restUrl: ${url.replace('ws:', 'http:')}\n    reconnect: { baseMs: 100, capMs: 200 }\n    subscriptions:\n${subscriptions.join('\n')}\n`
 }
 
 interface Run {
@@ -61,7 +63,10 @@ interface Run {
   client: Client
 }
 
-/** Plays files to a gateway with a client that saw every event; resolves when the player is through. */
+/**
+ * The gateway and its client are there before the player is: so the client sees every event, and the source has to
+ * come back after refused connections. Resolves when the player is through.
+ */
 async function play(
   id: string,
   files: string[],
@@ -69,24 +74,30 @@ async function play(
   channels: string[],
   ...options: string[]
 ): Promise<Run> {
-  const player = await startPlay(
-    files.map((file) => join(CAPTURES, file)),
-    '--speed',
-    'max',
-    ...options,
-  )
-  running.push(player)
+  const port = await freePort()
   const gateway = await startGateway({
     dataDir: await temporaryFolder(),
-    config: settings(id, player.url, symbols, channels),
+    config: settings(id, `ws://127.0.0.1:${port}`, symbols, channels),
   })
   running.push(gateway)
-  const key = await createKey(gateway, 'institutional')
-  const client = await new Client(`${gateway.url}/ws`, { 'x-api-key': key }).open()
+  const client = await new Client(`${gateway.url}/ws`, { 'x-api-key': ADMIN_KEY }).open()
   for (const channel of channels) client.send({ type: 'subscribe', id: channel, channel, symbols: ['*'] })
+  await until(() => client.ofType('subscribed').length === channels.length)
+  const recordings = files.map((file) => join(CAPTURES, file))
+  const player = await startPlay(recordings, '--speed', 'max', '--port', String(port), ...options)
+  running.push(player)
   await player.line(/^played \d+ frames$/, 40_000)
   await settled(client)
   return { gateway, client }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
 }
 
 async function settled(client: Client): Promise<void> {
@@ -99,30 +110,35 @@ async function settled(client: Client): Promise<void> {
   }, 20_000)
 }
 
-/** What the client was sent, in order, once each; joins may repeat the newest of a topic as its snapshot. */
-function events(client: Client, type: string): Message[] {
-  const seen = new Map<string, Message>()
-  for (const message of client.ofType(type)) {
-    seen.set(`${message.symbol}|${message.timeframe}|${message.epoch}|${message.seq}`, message)
+const position = (event: Message) => `${event.symbol}|${event.timeframe}|${event.epoch}|${event.seq}`
+
+/** Everything was sent to the client in the order of its topic, and stored once, byte for byte. */
+async function expectSentAndStoredOnce(run: Run, channel: string, type: string): Promise<Message[]> {
+  const seen = run.client.ofType(type)
+  const stored = await until(async () => {
+    const rows = (await all<Message>(run.gateway, `/v1/history/${channel}?limit=10000`)).filter(
+      (row) => row.type === type,
+    )
+    return rows.length >= seen.length && rows
+  }, 30_000)
+  expect(new Set(seen.map(position)).size).toBe(seen.length)
+  const sent = seen.map(({ sentTime: _sent, prev: _prev, prevSent: _prevSent, ...event }) =>
+    JSON.stringify(event),
+  )
+  expect(sent.toSorted()).toEqual(stored.map((row) => JSON.stringify(row)).toSorted())
+  const lastSeq = new Map<string, number>()
+  for (const event of run.client.messages.filter(
+    (message) => message.seq !== undefined && message.type !== 'source',
+  )) {
+    const topic = `${event.type === 'gap' ? event.channel : channelOf(event)}|${event.symbol}|${event.timeframe}`
+    expect(event.seq, topic).toBe((lastSeq.get(topic) ?? 0) + 1)
+    lastSeq.set(topic, event.seq as number)
   }
-  return [...seen.values()]
+  return stored
 }
 
-async function expectStoredOnce(run: Run, channel: string, type: string): Promise<Message[]> {
-  const seen = events(run.client, type)
-  const stored = await until(async () => {
-    const rows = await all<Message>(run.gateway, `/v1/history/${channel}?limit=10000`)
-    return rows.filter((row) => row.type === type).length >= seen.length && rows
-  }, 20_000)
-  const keys = stored.map((row) => `${row.symbol}|${row.timeframe}|${row.epoch}|${row.seq}`)
-  expect(new Set(keys).size).toBe(keys.length)
-  const bodies = new Set(stored.map((row) => JSON.stringify(row)))
-  for (const message of seen) {
-    const { sentTime: _sent, prev: _prev, prevSent: _prevSent, ...event } = message
-    if (message.type !== 'orderbook' || message.kind === 'delta')
-      expect(bodies).toContain(JSON.stringify(event))
-  }
-  return stored.filter((row) => row.type === type)
+function channelOf(event: Message): string {
+  return event.type === 'trade' ? 'trades' : String(event.type)
 }
 
 async function expectBooks(
@@ -150,10 +166,10 @@ describe.skipIf(!hasCaptures)('recorded traffic, frame for frame, to a client an
       'orderbook',
       'ohlcv',
     ])
-    expect(await expectStoredOnce(run, 'ticker', 'ticker')).toHaveLength(84)
-    expect(await expectStoredOnce(run, 'trades', 'trade')).toHaveLength(2)
-    expect(await expectStoredOnce(run, 'ohlcv', 'ohlcv')).toHaveLength(2)
-    const books = await expectStoredOnce(run, 'orderbook', 'orderbook')
+    expect(await expectSentAndStoredOnce(run, 'ticker', 'ticker')).toHaveLength(84)
+    expect(await expectSentAndStoredOnce(run, 'trades', 'trade')).toHaveLength(2)
+    expect(await expectSentAndStoredOnce(run, 'ohlcv', 'ohlcv')).toHaveLength(2)
+    const books = await expectSentAndStoredOnce(run, 'orderbook', 'orderbook')
     expect(books.filter((event) => event.kind === 'snapshot')).toHaveLength(4)
     expect(books.filter((event) => event.kind === 'delta')).toHaveLength(172)
     expect(await all(run.gateway, '/v1/gaps')).toEqual([])
@@ -168,10 +184,10 @@ describe.skipIf(!hasCaptures)('recorded traffic, frame for frame, to a client an
   it('Coinbase: every update and trade, no crossed book, no gap', async () => {
     const run = await play('coinbase', ['coinbase.ws.txt'], COINBASE, ['ticker', 'trades', 'orderbook'])
     const updates = count('coinbase.ws.txt', (frame: { type: string }) => frame.type === 'l2update')
-    const books = await expectStoredOnce(run, 'orderbook', 'orderbook')
+    const books = await expectSentAndStoredOnce(run, 'orderbook', 'orderbook')
     expect(books.filter((event) => event.kind === 'snapshot')).toHaveLength(10)
     expect(books.filter((event) => event.kind === 'delta')).toHaveLength(updates)
-    expect(await expectStoredOnce(run, 'ticker', 'ticker')).toHaveLength(
+    expect(await expectSentAndStoredOnce(run, 'ticker', 'ticker')).toHaveLength(
       count('coinbase.ws.txt', (frame: { type: string }) => frame.type === 'ticker'),
     )
     const trades = new Set<number>()
@@ -180,7 +196,7 @@ describe.skipIf(!hasCaptures)('recorded traffic, frame for frame, to a client an
       (frame: { type: string; product_id: string; trade_id: number }) =>
         frame.type.endsWith('match') && Boolean(trades.add(`${frame.product_id}${frame.trade_id}` as never)),
     )
-    expect(await expectStoredOnce(run, 'trades', 'trade')).toHaveLength(trades.size)
+    expect(await expectSentAndStoredOnce(run, 'trades', 'trade')).toHaveLength(trades.size)
     expect(await all(run.gateway, '/v1/gaps')).toEqual([])
     await expectBooks(run, 'coinbase', readCoinbase(), (s) => s.replace('-', '/'))
   }, 60_000)
@@ -193,10 +209,10 @@ describe.skipIf(!hasCaptures)('recorded traffic, frame for frame, to a client an
       ['ticker', 'trades', 'orderbook'],
     )
     const { books, updates } = readKraken()
-    const stored = await expectStoredOnce(run, 'orderbook', 'orderbook')
+    const stored = await expectSentAndStoredOnce(run, 'orderbook', 'orderbook')
     expect(stored.filter((event) => event.kind === 'snapshot')).toHaveLength(10)
     expect(stored.filter((event) => event.kind === 'delta')).toHaveLength(updates)
-    expect((await expectStoredOnce(run, 'ticker', 'ticker')).length).toBe(
+    expect((await expectSentAndStoredOnce(run, 'ticker', 'ticker')).length).toBe(
       count('kraken-v1.ticker.ws.txt', (frame: unknown) => Array.isArray(frame)),
     )
     expect(await all(run.gateway, '/v1/gaps')).toEqual([])

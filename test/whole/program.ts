@@ -132,13 +132,13 @@ export async function startGateway(options: {
   return program
 }
 
-/** `feedgate play` on a free port. */
+/** `feedgate play`, on a free port unless `--port` is among the options. */
 export async function startPlay(
   files: readonly string[],
   ...options: string[]
 ): Promise<Program & { url: string }> {
   const program = new Program(
-    ['play', ...files, '--port', '0', ...options],
+    ['play', ...files, ...(options.includes('--port') ? [] : ['--port', '0']), ...options],
     {},
     await temporaryFolder(),
   ) as Program & {
