@@ -96,6 +96,7 @@ export class Faults {
       'two-maps': (dialect) => dialect.faults.twoMaps,
       corrupt: (dialect) => dialect.faults.levelText,
       'big-id': (dialect) => dialect.faults.ids,
+      'old-snapshot': ({ faults }) => faults.levelText ?? faults.olderRestBook,
     }
     for (const [fault, has] of Object.entries(can))
       if (this.has(fault as Fault) && !dialects.some(has))
