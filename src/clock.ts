@@ -8,8 +8,9 @@ let offset = Date.now() * 1_000 - performance.now() * 1_000
  * every correction of the system's clock and still tells apart what happens within a millisecond.
  */
 export function now(): Micros {
-  const elapsed = performance.now() * 1_000
+  // In this order: were we interrupted between the two, the answer would be early and not late, and so never go back.
   const millisecond = Date.now() * 1_000
+  const elapsed = performance.now() * 1_000
   const time = offset + elapsed
   if (time < millisecond) offset = millisecond - elapsed
   else if (time >= millisecond + 1_000) offset = millisecond + 999 - elapsed

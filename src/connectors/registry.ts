@@ -11,7 +11,7 @@ const VENUE_FILE = /^(?!.*\.d\.ts$)[a-z0-9-]+\.(js|ts)$/
 export async function loadVenues(): Promise<ReadonlyMap<string, Venue>> {
   const folder = new URL('./venues/', import.meta.url)
   const venues = new Map<string, Venue>()
-  for (const file of (await readdir(folder)).toSorted()) {
+  for (const file of await readdir(folder)) {
     if (!VENUE_FILE.test(file)) continue
     const { venue } = (await import(new URL(file, folder).href)) as { venue?: Venue }
     if (venue) venues.set(venue.id, venue)
@@ -24,7 +24,7 @@ export async function loadConnectors(): Promise<Connectors> {
   const connectors = new Map<string, Connector>()
   for (const [id, venue] of await loadVenues()) connectors.set(id, venueConnector(venue))
   return {
-    kinds: ['simulator', ...connectors.keys()],
+    kinds: ['simulator', ...connectors.keys()].toSorted(),
     connectorFor: (kind, options) => (kind === 'simulator' ? createSimulator(options) : connectors.get(kind)),
   }
 }

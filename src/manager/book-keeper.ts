@@ -33,6 +33,8 @@ export interface BookHost {
   /** Asks the venue for this one book again. */
   resubscribe(): void
   readonly changed: StateListener
+  /** The venue knows no such symbol. */
+  unknown(reason: string): void
 }
 
 interface Buffered {
@@ -287,10 +289,10 @@ export class BookKeeper implements Keeper {
 
   #notLoaded(error: unknown): void {
     this.#fetching = undefined
-    const { code, message, retryAfterMs = 0 } = error as Partial<FeedgateError>
+    const { code, message = 'no snapshot', retryAfterMs = 0 } = error as Partial<FeedgateError>
     if (error instanceof FeedgateError && code === 'unknown-symbol') {
-      this.#stop()
-      this.#host.changed('refused', message)
+      this.#later(REBUILD.capMs, () => this.#load())
+      this.#host.unknown(message)
       return
     }
     this.#host.changed('syncing', message)

@@ -29,6 +29,8 @@ export interface FeedContext {
   readonly writers: Writers
   readonly positions: Positions
   now(): Micros
+  /** The venue says by REST that it knows no such symbol. */
+  unknownSymbol(symbol: string, reason: string): void
 }
 
 /** One wanted subscription, its topic, and what became of it. */
@@ -151,14 +153,16 @@ export class Feed {
     this.link = undefined
   }
 
-  /** Called every second while its connection is open: an acknowledgement is no proof of data. */
-  sweep(time: number): void {
-    if (!this.link || this.isRefused || this.#delivered || time - this.#askedAt < this.#patienceMs) return
+  /** Called every second while its connection is open: an acknowledgement is no proof of data. True: asked again. */
+  sweep(time: number): boolean {
+    if (!this.link || this.isRefused || this.#delivered || time - this.#askedAt < this.#patienceMs)
+      return false
     const what = this.#acknowledged ? 'acknowledged, but no data' : 'not acknowledged'
     const reason = `${what} within ${Math.round(this.#patienceMs / 1_000)} s: asked again`
     this.#patienceMs = Math.min(this.#patienceMs * 2, MAX_WAIT_MS)
     this.resubscribe()
     this.#changed(this.#state, reason)
+    return true
   }
 
   /** A book that can be compared with the venue's by another way, and is silent for so long that it should be. */
@@ -224,6 +228,7 @@ export class Feed {
       }),
       resubscribe: () => this.resubscribe(),
       changed: this.#changed,
+      unknown: (reason) => this.#context.unknownSymbol(symbol, reason),
     })
   }
 }

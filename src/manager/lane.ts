@@ -13,8 +13,10 @@ const HANDOVER_MS = 10_000
 /** Venues cut connections at 24 h; ours are replaced before, not all in the same minute. */
 const MAX_AGE_MS = 23 * 3_600_000
 const AGE_SPREAD_MS = 1_800_000
-/** An open connection without any data for so long is doubted; each time it proves to be quiet, twice as long. */
-const DOUBT_AFTER_MS = 15_000
+/** An open connection on which nothing is heard for so long is doubted; each time it proves to be quiet, twice as long. */
+const DOUBT_AFTER_MS = 10_000
+/** A venue answers requests at once: when it says nothing at all for so long after one, the connection is dead. */
+const ANSWER_MS = 8_000
 const MAX_DOUBT_AFTER_MS = 600_000
 const PROBE_TIMEOUT_MS = 5_000
 
@@ -43,9 +45,14 @@ export interface LaneHost {
 interface Connection {
   link: Link
   openedAt: number
-  /** When data came last; at first, when it was opened. */
+  /** When data, a heartbeat or an answer came last; at first, when it was opened. */
   heardAt: number
-  delivered: boolean
+  /** When the venue was asked for something and has said nothing since; 0: it has. */
+  askedAt: number
+  /** The subscription that was asked for again to see whether the venue answers. */
+  probe: string | undefined
+  /** When data came last; 0: never. */
+  deliveredAt: number
   readonly maxAgeMs: number
 }
 
@@ -69,6 +76,7 @@ export class Lane {
   #doubtAfterMs = DOUBT_AFTER_MS
   /** The venue's last update id of a book, seen by REST while the connection said nothing since `heardAt`. */
   #mark: { readonly heardAt: number; readonly last: VenueId } | undefined
+  #started = false
   #paused = false
   #closed = false
 
@@ -82,6 +90,7 @@ export class Lane {
   }
 
   start(): void {
+    this.#started = true
     this.#connect()
   }
 
@@ -93,7 +102,7 @@ export class Lane {
       feed.ask(connection.link)
       connection.link.subscribe([feed.subscription])
     }
-    if (!this.#current && !this.#retry && this.state !== 'down') this.#connect()
+    if (this.#started && !this.#current && !this.#retry && this.state !== 'down') this.#connect()
   }
 
   remove(feed: Feed): void {
@@ -111,6 +120,7 @@ export class Lane {
 
   resume(): void {
     this.#paused = false
+    for (const connection of [this.#current, this.#next]) if (connection) this.#heard(connection)
     this.#current?.link.resume()
     this.#next?.link.resume()
   }
@@ -132,42 +142,53 @@ export class Lane {
     const current = this.#current
     if (!current?.openedAt || this.#paused) return
     const age = time - current.openedAt
-    if (this.attempt > 0 && current.delivered && age >= HEALTHY_MS) {
+    if (this.attempt > 0 && current.deliveredAt && age >= HEALTHY_MS) {
       this.attempt = 0
       this.#host.changed(this)
     }
     if (age >= current.maxAgeMs) this.replace('connection is near its greatest age')
+    if (current.askedAt && time - current.askedAt >= ANSWER_MS) {
+      this.#giveUpOn(current, `no answer for ${ANSWER_MS / 1_000} s`)
+      return
+    }
     for (const feed of this.feeds.values()) {
-      feed.sweep(time)
+      if (feed.sweep(time)) current.askedAt ||= time
       if (feed.isDoubtful(time)) void this.#probe(current, feed)
     }
     if (this.feeds.size === 0 || this.#next || time - current.heardAt < this.#doubtAfterMs) return
     this.#doubtAfterMs = Math.min(this.#doubtAfterMs * 2, MAX_DOUBT_AFTER_MS)
-    void this.#doubt(current)
+    void this.#doubt(current, time)
+  }
+
+  #giveUpOn(connection: Connection, reason: string): void {
+    this.#change('stale', reason)
+    connection.link.close(reason)
   }
 
   /** A silent book whose venue moved on: if the connection said nothing else either, it is dead, else this book is. */
   async #probe(connection: Connection, feed: Feed): Promise<void> {
     if (!(await feed.isWithheld()) || connection !== this.#current || this.#closed || this.#paused) return
-    if (performance.now() - connection.heardAt < DOUBT_AFTER_MS) {
+    if (performance.now() - connection.deliveredAt < DOUBT_AFTER_MS) {
       feed.withheld()
       return
     }
-    const reason = 'no data, though the venue moves on'
-    this.#change('stale', reason)
-    connection.link.close(reason)
+    this.#giveUpOn(connection, 'no data, though the venue moves on')
   }
 
   /**
-   * No data at all. A market may be that quiet, so nothing is cut: where the venue's book moves on meanwhile, or where
-   * nothing ever came, another connection is tried beside this one.
+   * Nothing at all is heard. A market may be that quiet, but its venue answers when it is asked for what it gives already.
+   * Where its book moves on meanwhile, or nothing ever came, another connection is tried beside this one.
    */
-  async #doubt(connection: Connection): Promise<void> {
+  async #doubt(connection: Connection, time: number): Promise<void> {
     const { connector, options } = this.#host
-    const feed = [...this.feeds.values()].find((one) => !one.isRefused)
+    const feeds = [...this.feeds.values()].filter((one) => !one.isRefused)
+    const feed = feeds.find((one) => one.topic.channel !== 'orderbook') ?? feeds[0]
     if (!feed) return
+    connection.askedAt ||= time
+    connection.probe = feed.key
+    connection.link.subscribe([feed.subscription])
     if (!connector.fetchBook) {
-      if (!connection.delivered) this.replace('no data since it was opened')
+      if (!connection.deliveredAt) this.replace('no data since it was opened')
       return
     }
     const { symbol } = feed.subscription
@@ -176,7 +197,7 @@ export class Lane {
       .fetchBook(symbol, connector.bookDepth(1), options, signal)
       .catch(() => undefined)
     if (connection !== this.#current || book?.last === undefined) return
-    const { heardAt } = connection
+    const { deliveredAt: heardAt } = connection
     if (this.#mark?.heardAt === heardAt && book.last > this.#mark.last)
       this.replace('no data, though the venue moves on')
     this.#mark = { heardAt, last: book.last }
@@ -228,7 +249,9 @@ export class Lane {
       link: NO_LINK,
       openedAt: 0,
       heardAt: 0,
-      delivered: false,
+      askedAt: 0,
+      probe: undefined,
+      deliveredAt: 0,
       maxAgeMs: MAX_AGE_MS - Math.random() * AGE_SPREAD_MS,
     }
     try {
@@ -255,6 +278,8 @@ export class Lane {
       this.#replaceAttempt = 0
       this.#replacing = setTimeout(() => this.#promote(), HANDOVER_MS)
     } else return
+    if (feeds.length === 0) return
+    connection.askedAt = performance.now()
     connection.link.subscribe(feeds.map((feed) => feed.subscription))
   }
 
@@ -274,6 +299,7 @@ export class Lane {
 
   #decoded(connection: Connection, update: Decoded, receivedTime: Micros, frame: string | undefined): void {
     if (this.#closed) return
+    if (update.kind !== 'ignored') this.#heard(connection)
     switch (update.kind) {
       case 'event':
         this.#received(connection, this.feeds.get(subscriptionKey(update)), update, receivedTime)
@@ -284,9 +310,12 @@ export class Lane {
       case 'acknowledged':
         if (update.subscription) this.feeds.get(subscriptionKey(update.subscription))?.acknowledged()
         return
-      case 'refused':
-        if (update.subscription) this.feeds.get(subscriptionKey(update.subscription))?.refused(update.reason)
+      case 'refused': {
+        const key = update.subscription && subscriptionKey(update.subscription)
+        // "Already subscribed" is an answer too.
+        if (key !== undefined && key !== connection.probe) this.feeds.get(key)?.refused(update.reason)
         return
+      }
       case 'heartbeat':
         if (update.symbol !== undefined && update.lastTradeId !== undefined)
           this.feeds.get(`trades|${update.symbol}`)?.lastTrade(update.lastTradeId, receivedTime)
@@ -299,14 +328,18 @@ export class Lane {
     }
   }
 
+  #heard(connection: Connection): void {
+    connection.heardAt = performance.now()
+    connection.askedAt = 0
+  }
+
   #received(
     connection: Connection,
     feed: Feed | undefined,
     update: Extract<Decoded, { kind: 'event' | 'book' }>,
     receivedTime: Micros,
   ): void {
-    connection.delivered = true
-    connection.heardAt = performance.now()
+    connection.deliveredAt = connection.heardAt
     this.#doubtAfterMs = DOUBT_AFTER_MS
     // Nothing was asked, or no longer: frames that were on their way when it was given up.
     if (!feed) return
@@ -377,7 +410,7 @@ export class Lane {
     clearTimeout(this.#replacing)
     this.#replacing = undefined
     const lived = connection.openedAt ? performance.now() - connection.openedAt : 0
-    if (connection.delivered && lived >= HEALTHY_MS) this.attempt = 0
+    if (connection.deliveredAt && lived >= HEALTHY_MS) this.attempt = 0
     if (connection.openedAt && this.feeds.size === 0) {
       // Some venues close what subscribes to nothing: no failure, and no reason to come back before there is one.
       this.#change('connecting', 'waits for a subscription')
@@ -388,8 +421,8 @@ export class Lane {
 
   #retryAfter(end: LinkEnd): void {
     const { settings } = this.#host
-    this.attempt++
     if (end.silent && this.state === 'connected') this.#change('stale', end.reason)
+    this.attempt++
     const exhausted = this.attempt > settings.maxRetries
     if (exhausted && this.state !== 'down') this.#host.exhausted(end.reason)
     this.#change(exhausted ? 'down' : 'reconnecting', end.reason)

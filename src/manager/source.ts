@@ -113,6 +113,7 @@ export class Source {
       source: this.spec.id,
       connector: this.connector,
       options: this.#options,
+      unknownSymbol: (symbol, reason) => this.#refuseSilent(reason, (one) => one === symbol),
     })
     this.#feeds.set(feed.key, feed)
     this.#laneFor(feed).add(feed)
@@ -258,7 +259,7 @@ export class Source {
     try {
       const instruments = await connector.fetchInstruments(this.#options, this.#ended.signal)
       this.#symbols = new Set(instruments.map((instrument) => instrument.symbol))
-      this.#refuseUnlisted()
+      this.#refuseSilent(`not among the instruments of ${connector.kind}`, (symbol) => this.lacks(symbol))
     } catch (error) {
       againMs = INSTRUMENTS_RETRY_MS
       this.#context.log.debug(
@@ -270,12 +271,10 @@ export class Source {
     this.#instrumentsTimer = setTimeout(() => void this.#learnInstruments(), againMs)
   }
 
-  /** Some venues acknowledge whatever is asked: their list is the refusal. */
-  #refuseUnlisted(): void {
+  /** Some venues acknowledge whatever is asked: then their list, or their REST answer, is the refusal. */
+  #refuseSilent(reason: string, isUnknown: (symbol: string) => boolean): void {
     for (const feed of this.#feeds.values()) {
-      const { symbol } = feed.subscription
-      if (!feed.isDelivered && !feed.isRefused && this.lacks(symbol))
-        feed.refused(`${this.spec.kind} lists no instrument ${symbol}`)
+      if (!feed.isDelivered && !feed.isRefused && isUnknown(feed.subscription.symbol)) feed.refused(reason)
     }
   }
 }

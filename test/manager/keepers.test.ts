@@ -186,6 +186,7 @@ function booking(rules: BookRules, fetches: (() => Promise<DecodedBook>)[] = [])
     }),
     resubscribe: () => asked++,
     changed: (state) => states.push(state),
+    unknown: () => states.push('refused'),
   })
   return { keeper, written, events, states, asked: () => asked, fetched: () => fetched }
 }
