@@ -414,7 +414,9 @@ describe.skipIf(!hasCaptures)('a fault schedule', { concurrent: true }, () => {
 })
 
 it('says which faults no venue of the recording can have', async () => {
-  const { log } = await play([await recording(coinbaseLines())], { faults: ['corrupt', 'two-maps', 'old-snapshot', 'drop'] })
+  const { log } = await play([await recording(coinbaseLines())], {
+    faults: ['corrupt', 'two-maps', 'old-snapshot', 'drop'],
+  })
   expect(log).toEqual([
     'fault two-maps: no venue of this recording can have it',
     'fault corrupt: no venue of this recording can have it',
