@@ -23,6 +23,7 @@ export const DEMO_SOURCES: readonly SourceSpec[] = [
     kind: 'simulator',
     subscriptions: [
       { channel: 'ticker', symbols: ['EUR/USD', 'GBP/USD', 'USD/JPY', 'USD/CHF', 'AUD/USD'] },
+      { channel: 'trades', symbols: ['EUR/USD', 'GBP/USD', 'USD/JPY', 'USD/CHF', 'AUD/USD'] },
       { channel: 'ohlcv', symbols: ['EUR/USD', 'GBP/USD'], timeframe: '1m' },
     ],
   },
