@@ -1,10 +1,11 @@
 import type { Connector, Decoded, Link, LinkEnd, LinkOptions } from '../connectors/connector.ts'
 import { subscriptionKey } from '../connectors/connector.ts'
-import type { Micros, SourceState, VenueId } from '../market/event.ts'
+import type { Micros, SourceState } from '../market/event.ts'
 import { type Backoff, backoffMs } from './backoff.ts'
 import type { ConnectLimits } from './connect-limits.ts'
 import type { Feed } from './feed.ts'
 import type { Role } from './keeper.ts'
+import { type Connection, Liveness } from './liveness.ts'
 
 /** A connection that lived so long and delivered something has proved itself: the next failure is the first again. */
 const HEALTHY_MS = 10_000
@@ -13,13 +14,6 @@ const HANDOVER_MS = 10_000
 /** Venues cut connections at 24 h; ours are replaced before, not all in the same minute. */
 const MAX_AGE_MS = 23 * 3_600_000
 const AGE_SPREAD_MS = 1_800_000
-/** An open connection on which nothing is heard for so long is doubted; each time it proves to be quiet, twice as long. */
-const DOUBT_AFTER_MS = 10_000
-/** A venue answers requests at once: when it says nothing at all for so long after one, the connection is dead. */
-const ANSWER_MS = 8_000
-const MAX_DOUBT_AFTER_MS = 600_000
-const PROBE_TIMEOUT_MS = 5_000
-
 export interface LaneSettings {
   readonly backoff: Backoff
   /** Attempts in a row after which the lane is `down`. */
@@ -41,21 +35,6 @@ export interface LaneHost {
   deadLetter(reason: string, receivedTime: Micros, frame: string | undefined, feed: Feed | undefined): void
 }
 
-/** One connection of a lane. Times are monotonic ms. */
-interface Connection {
-  link: Link
-  openedAt: number
-  /** When data, a heartbeat or an answer came last; at first, when it was opened. */
-  heardAt: number
-  /** When the venue was asked for something and has said nothing since; 0: it has. */
-  askedAt: number
-  /** The subscription that was asked for again to see whether the venue answers. */
-  probe: string | undefined
-  /** When data came last; 0: never. */
-  deliveredAt: number
-  readonly maxAgeMs: number
-}
-
 /**
  * The subscriptions of one route that share a connection, and the supervision of that connection: opened, replaced before
  * it is cut, and opened again for ever when it is lost.
@@ -67,15 +46,13 @@ export class Lane {
   reason = 'starting'
   attempt = 0
   readonly #host: LaneHost
+  readonly #liveness: Liveness
   #current: Connection | undefined
   /** Takes over from `#current`. */
   #next: Connection | undefined
   #retry: NodeJS.Timeout | undefined
   #replacing: NodeJS.Timeout | undefined
   #replaceAttempt = 0
-  #doubtAfterMs = DOUBT_AFTER_MS
-  /** The venue's last update id of a book, seen by REST while the connection said nothing since `heardAt`. */
-  #mark: { readonly heardAt: number; readonly last: VenueId } | undefined
   #started = false
   #paused = false
   #closed = false
@@ -83,6 +60,14 @@ export class Lane {
   constructor(route: string, host: LaneHost) {
     this.route = route
     this.#host = host
+    this.#liveness = new Liveness({
+      connector: host.connector,
+      options: host.options,
+      feeds: this.feeds,
+      isCurrent: (connection) => connection === this.#current && !this.#closed && !this.#paused,
+      giveUpOn: (connection, reason) => this.#giveUpOn(connection, reason),
+      replace: (reason) => this.replace(reason),
+    })
   }
 
   get isFull(): boolean {
@@ -120,7 +105,7 @@ export class Lane {
 
   resume(): void {
     this.#paused = false
-    for (const connection of [this.#current, this.#next]) if (connection) this.#heard(connection)
+    for (const connection of [this.#current, this.#next]) if (connection) this.#liveness.heard(connection)
     this.#current?.link.resume()
     this.#next?.link.resume()
   }
@@ -147,60 +132,12 @@ export class Lane {
       this.#host.changed(this)
     }
     if (age >= current.maxAgeMs) this.replace('connection is near its greatest age')
-    if (current.askedAt && time - current.askedAt >= ANSWER_MS) {
-      this.#giveUpOn(current, `no answer for ${ANSWER_MS / 1_000} s`)
-      return
-    }
-    for (const feed of this.feeds.values()) {
-      if (feed.sweep(time)) current.askedAt ||= time
-      if (feed.isDoubtful(time)) void this.#probe(current, feed)
-    }
-    if (this.feeds.size === 0 || this.#next || time - current.heardAt < this.#doubtAfterMs) return
-    this.#doubtAfterMs = Math.min(this.#doubtAfterMs * 2, MAX_DOUBT_AFTER_MS)
-    void this.#doubt(current, time)
+    this.#liveness.sweep(current, time)
   }
 
   #giveUpOn(connection: Connection, reason: string): void {
     this.#change('stale', reason)
     connection.link.close(reason)
-  }
-
-  /** A silent book whose venue moved on: if the connection said nothing else either, it is dead, else this book is. */
-  async #probe(connection: Connection, feed: Feed): Promise<void> {
-    if (!(await feed.isWithheld()) || connection !== this.#current || this.#closed || this.#paused) return
-    if (performance.now() - connection.deliveredAt < DOUBT_AFTER_MS) {
-      feed.withheld()
-      return
-    }
-    this.#giveUpOn(connection, 'no data, though the venue moves on')
-  }
-
-  /**
-   * Nothing at all is heard. A market may be that quiet, but its venue answers when it is asked for what it gives already.
-   * Where its book moves on meanwhile, or nothing ever came, another connection is tried beside this one.
-   */
-  async #doubt(connection: Connection, time: number): Promise<void> {
-    const { connector, options } = this.#host
-    const feeds = [...this.feeds.values()].filter((one) => !one.isRefused)
-    const feed = feeds.find((one) => one.topic.channel !== 'orderbook') ?? feeds[0]
-    if (!feed) return
-    connection.askedAt ||= time
-    connection.probe = feed.key
-    connection.link.subscribe([feed.subscription])
-    if (!connector.fetchBook) {
-      if (!connection.deliveredAt) this.replace('no data since it was opened')
-      return
-    }
-    const { symbol } = feed.subscription
-    const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS)
-    const book = await connector
-      .fetchBook(symbol, connector.bookDepth(1), options, signal)
-      .catch(() => undefined)
-    if (connection !== this.#current || book?.last === undefined) return
-    const { deliveredAt: heardAt } = connection
-    if (this.#mark?.heardAt === heardAt && book.last > this.#mark.last)
-      this.replace('no data, though the venue moves on')
-    this.#mark = { heardAt, last: book.last }
   }
 
   close(reason: string): void {
@@ -299,7 +236,7 @@ export class Lane {
 
   #decoded(connection: Connection, update: Decoded, receivedTime: Micros, frame: string | undefined): void {
     if (this.#closed) return
-    if (update.kind !== 'ignored') this.#heard(connection)
+    if (update.kind !== 'ignored') this.#liveness.heard(connection)
     switch (update.kind) {
       case 'event':
         this.#received(connection, this.feeds.get(subscriptionKey(update)), update, receivedTime)
@@ -328,19 +265,13 @@ export class Lane {
     }
   }
 
-  #heard(connection: Connection): void {
-    connection.heardAt = performance.now()
-    connection.askedAt = 0
-  }
-
   #received(
     connection: Connection,
     feed: Feed | undefined,
     update: Extract<Decoded, { kind: 'event' | 'book' }>,
     receivedTime: Micros,
   ): void {
-    connection.deliveredAt = connection.heardAt
-    this.#doubtAfterMs = DOUBT_AFTER_MS
+    this.#liveness.delivered(connection)
     // Nothing was asked, or no longer: frames that were on their way when it was given up.
     if (!feed) return
     if (!feed.received(update, receivedTime, this.#role(connection, feed))) return
