@@ -17,8 +17,9 @@ export class TradeKeeper implements Keeper {
   readonly #writer: TopicWriter
   readonly #contiguous: boolean
   readonly #changed: StateListener
-  /** Oldest first; at most `WINDOW`. */
-  readonly #seen: Set<string>
+  /** Two generations of at most `WINDOW` each: when the younger is full, the older is forgotten as a whole. */
+  #seen: Set<string>
+  #seenBefore: ReadonlySet<string> = new Set()
   /** The highest id; undefined where ids prove nothing. */
   #high: VenueId | undefined
   #interrupted: boolean
@@ -88,14 +89,17 @@ export class TradeKeeper implements Keeper {
   close(): void {}
 
   #isNew(id: string): boolean {
-    if (this.#seen.has(id)) return false
+    if (this.#seen.has(id) || this.#seenBefore.has(id)) return false
     const number = this.#contiguous ? parseVenueId(id) : undefined
     // Too far back to be remembered, so it has been seen.
     if (number !== undefined && this.#high !== undefined && number < this.#high) {
       if (BigInt(this.#high) - BigInt(number) >= WINDOW) return false
     }
     this.#seen.add(id)
-    if (this.#seen.size > WINDOW) this.#seen.delete(this.#seen.values().next().value as string)
+    if (this.#seen.size >= WINDOW) {
+      this.#seenBefore = this.#seen
+      this.#seen = new Set()
+    }
     return true
   }
 
