@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import type { Payload } from '../../../src/market/event.ts'
 import type { Topic } from '../../../src/market/topic.ts'
 import { type Said, TestGateway, ticker, trade, until } from './gateway.ts'
 
@@ -101,11 +102,10 @@ describe('joining a topic', () => {
   it('marks what lies between values of different keys with prev', async () => {
     gateway = await new TestGateway().start()
     const topic = gateway.carry('venue', 'ohlcv', 'BTC/USDT', '1m')
-    const candle = (openTime: number, close: string, closed = false) =>
-      ({
-        ...{ type: 'ohlcv', timeframe: '1m', openTime, open: '1', high: '2', low: '1', close, volume: '1' },
-        ...{ closed, origin: 'venue', revision: 0 },
-      }) as const
+    const candle = (openTime: number, close: string, closed = false): Payload => ({
+      ...{ type: 'ohlcv', timeframe: '1m', openTime, open: '1', high: '2', low: '1', close, volume: '1' },
+      ...{ closed, origin: 'venue', revision: 0 },
+    })
     await gateway.publish(topic, candle(0, '1', true))
     for (const close of ['1.1', '1.2', '1.3']) await gateway.publish(topic, candle(60_000_000, close))
     const client = await gateway.client({ tier: 'premium' })
