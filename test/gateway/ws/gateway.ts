@@ -50,7 +50,7 @@ export class TestGateway {
 
   constructor(options: GatewayOptions = {}) {
     this.cache = options.cache ?? createMemoryCache()
-    const auth = createAuth({
+    this.auth = createAuth({
       // Keys of this test are the demo's: they need no store.
       store: { sql: { query: async () => ({ rows: [] }), transaction: async () => undefined as never } },
       jwtSecret: JWT_SECRET,
@@ -65,15 +65,13 @@ export class TestGateway {
     this.revoke = (keyId) => {
       for (const listener of listeners) listener(keyId)
     }
-    this.auth = {
-      ...auth,
-      onRevoked: (listener) => {
-        listeners.add(listener)
-        return () => listeners.delete(listener)
-      },
+    this.auth.onRevoked = (listener) => {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
     }
     this.limits = createRateLimits()
-    const log = (_fields: object, message: string) => void this.logged.push(message)
+    const log = (fields: object, message: string) =>
+      void this.logged.push(`${message} ${JSON.stringify(fields)}`)
     const ports = {
       auth: this.auth,
       limits: this.limits,
@@ -202,7 +200,7 @@ export class TestClient {
   }
 }
 
-export async function until<T>(probe: () => T | undefined | false, timeoutMs = 8_000): Promise<T> {
+export async function until<T>(probe: () => T | undefined | false, timeoutMs = 5_000): Promise<T> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const answer = probe()
