@@ -22,7 +22,9 @@ import { type Topic, topicOf } from '../src/market/topic.ts'
 const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    /** For profiling: one contestant, one capture. */
     only: { type: 'string' },
+    capture: { type: 'string' },
     captures: { type: 'string', default: process.env.CAPTURES_DIR ?? '../shared/captures' },
   },
 })
@@ -149,13 +151,15 @@ class Pipeline {
 
   #topic({ channel, symbol, timeframe }: DecodedEvent): Numbered {
     let topics = this.#topics.get(channel)
-    if (!topics) this.#topics.set(channel, (topics = new Map()))
+    if (!topics) {
+      topics = new Map()
+      this.#topics.set(channel, topics)
+    }
     let numbered = topics.get(symbol)
-    if (!numbered)
-      topics.set(
-        symbol,
-        (numbered = { topic: topicOf(this.#capture.venue.id, channel, symbol, timeframe), seq: 0 }),
-      )
+    if (!numbered) {
+      numbered = { topic: topicOf(this.#capture.venue.id, channel, symbol, timeframe), seq: 0 }
+      topics.set(symbol, numbered)
+    }
     return numbered
   }
 
@@ -266,7 +270,7 @@ if (!existsSync(options.captures)) {
   process.exit(0)
 }
 console.log(`µs a message, median; Node ${process.version}`)
-const rows = CAPTURES.map((capture) => {
+const rows = CAPTURES.filter(({ file }) => file.startsWith(options.capture ?? '')).map((capture) => {
   const messages = messagesOf(capture)
   const passes = Object.entries(CONTESTANTS)
     .filter(([name]) => name === (options.only ?? name))

@@ -1,22 +1,32 @@
+import { ByteWriter, bytesOf } from './bytes.ts'
 import { EncodedEvent } from './encoded-event.ts'
 import {
+  type BookPayload,
   CHANNELS,
   conflationKey,
   type Envelope,
   type Level,
-  type Micros,
   type Payload,
   type Ticker,
+  type Trade,
 } from './event.ts'
 import type { Topic } from './topic.ts'
+
+/** One for the process: an event is written without interruption. */
+const writer = new ByteWriter()
 
 /**
  * Makes an event's bytes, once: UTF-8 JSON with the contract's fields in the contract's order. Prices and sizes are
  * decimals already (`toDecimal`), so they need no escaping.
  */
 export function encodeEvent(topic: Topic, envelope: Envelope, payload: Payload): EncodedEvent {
-  const head = headOf(topic)
-  const text = `${headText(topic, head, envelope.epoch, payload)}${envelopeText(envelope)}${payloadText(payload)}}`
+  writeHead(topic, envelope.epoch, payload.type)
+  writeEnvelope(envelope)
+  if (payload.type === 'orderbook') writeBook(payload)
+  else if (payload.type === 'ticker') writeTicker(payload)
+  else if (payload.type === 'trade') writeTrade(payload)
+  else writeFields(payload, payload.type === 'odds' ? ODDS_FIELDS[payload.kind] : FIELDS[payload.type])
+  writer.raw(END)
   return new EncodedEvent(
     topic,
     payload.type,
@@ -25,145 +35,140 @@ export function encodeEvent(topic: Topic, envelope: Envelope, payload: Payload):
     envelope.receivedTime,
     envelope.sourceTime ?? envelope.receivedTime,
     conflationKey(payload),
-    // One step instead of two where every character is known to be one byte.
-    Buffer.from(text, head.isAscii && DECIMALS_ONLY.has(payload.type) ? 'latin1' : 'utf8'),
+    writer.take(),
     payload,
   )
 }
 
-/** Their payloads hold decimals, numbers and our own words, and nothing that a venue names. */
-const DECIMALS_ONLY: ReadonlySet<string> = new Set(['ticker', 'orderbook'])
-
-/** What is the same in every event of a topic and epoch. */
+/** What is the same in every event of a topic, type and epoch. */
 interface Head {
-  readonly isAscii: boolean
-  epoch: number
-  text: string
+  readonly type: string
+  readonly epoch: number
+  readonly bytes: Uint8Array
 }
 
-/** Bounded as topics are, and goes with them. */
+/** The head last used of each topic; bounded as topics are, and goes with them. */
 const heads = new WeakMap<Topic, Head>()
 
-function headOf(topic: Topic): Head {
+function writeHead(topic: Topic, epoch: number, type: string): void {
   let head = heads.get(topic)
-  if (head === undefined) {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of ASCII
-    head = { isAscii: /^[\u0000-\u007f]*$/.test(topic.id), epoch: -1, text: '' }
+  if (head?.epoch !== epoch || head.type !== type) {
+    const subject = `"${CHANNELS[topic.channel].subject}":${JSON.stringify(topic.publicSubject)}`
+    const source = JSON.stringify(topic.source)
+    const bytes = bytesOf(`{"v":1,"type":"${type}","source":${source},${subject},"epoch":${epoch},"seq":`)
+    head = { type, epoch, bytes }
     heads.set(topic, head)
   }
-  return head
+  writer.raw(head.bytes)
 }
 
-function headText(topic: Topic, head: Head, epoch: number, payload: Payload): string {
-  const { subject, type } = CHANNELS[topic.channel]
-  if (payload.type !== type || epoch !== head.epoch) {
-    const named = `"source":${JSON.stringify(topic.source)},"${subject}":${JSON.stringify(topic.publicSubject)}`
-    const text = `{"v":1,"type":"${payload.type}",${named},"epoch":${epoch},"seq":`
-    if (payload.type !== type) return text
-    head.epoch = epoch
-    head.text = text
-  }
-  return head.text
-}
+const PREV_EPOCH = bytesOf(',"prevEpoch":')
+const PREV_SEQ = bytesOf(',"prevSeq":')
+const SOURCE_TIME = bytesOf(',"sourceTime":')
+const RECEIVED_TIME = bytesOf(',"receivedTime":')
+const PUBLISHED_TIME = bytesOf(',"publishedTime":')
+const END = bytesOf('}')
 
-function envelopeText(envelope: Envelope): string {
-  let text = `${envelope.seq}`
-  if (envelope.prevEpoch !== undefined) text += `,"prevEpoch":${envelope.prevEpoch}`
-  if (envelope.prevSeq !== undefined) text += `,"prevSeq":${envelope.prevSeq}`
-  if (envelope.sourceTime !== undefined) text += `,"sourceTime":${sourceTimes.textOf(envelope.sourceTime)}`
-  text += `,"receivedTime":${ownTimes.textOf(envelope.receivedTime)}`
-  text += `,"publishedTime":${ownTimes.textOf(envelope.publishedTime)}`
+function writeEnvelope(envelope: Envelope): void {
+  writer.integer(envelope.seq)
+  if (envelope.prevEpoch !== undefined) writeNumber(PREV_EPOCH, envelope.prevEpoch)
+  if (envelope.prevSeq !== undefined) writeNumber(PREV_SEQ, envelope.prevSeq)
+  if (envelope.sourceTime !== undefined) writeNumber(SOURCE_TIME, envelope.sourceTime)
+  writeNumber(RECEIVED_TIME, envelope.receivedTime)
+  writeNumber(PUBLISHED_TIME, envelope.publishedTime)
   if (envelope.flags !== undefined && envelope.flags.length > 0)
-    text += `,"flags":${JSON.stringify(envelope.flags)}`
-  if (envelope.venueSeq !== undefined) text += `,"venueSeq":[${envelope.venueSeq[0]},${envelope.venueSeq[1]}]`
-  return text
+    writer.ascii(`,"flags":${JSON.stringify(envelope.flags)}`)
+  if (envelope.venueSeq !== undefined)
+    writer.ascii(`,"venueSeq":[${envelope.venueSeq[0]},${envelope.venueSeq[1]}]`)
 }
 
-const THREE_DIGITS = Array.from({ length: 1000 }, (_, number) => String(number).padStart(3, '0'))
-
-/** Times as text: of one clock they share their second, and the text of a large number is dear. */
-class TimeTexts {
-  #second = -1
-  #text = ''
-
-  textOf(time: Micros): string {
-    const second = Math.floor(time / 1e6)
-    if (second <= 0) return String(time)
-    if (second !== this.#second) {
-      this.#second = second
-      this.#text = String(second)
-    }
-    const micros = time - second * 1e6
-    const millis = Math.floor(micros / 1000)
-    return this.#text + THREE_DIGITS[millis]! + THREE_DIGITS[micros - millis * 1000]!
-  }
+function writeNumber(label: Uint8Array, value: number): void {
+  writer.raw(label)
+  writer.integer(value)
 }
 
-const ownTimes = new TimeTexts()
-const sourceTimes = new TimeTexts()
+const DELTA = bytesOf(',"kind":"delta","bids":')
+const SNAPSHOT = bytesOf(',"kind":"snapshot","bids":')
+const ASKS = bytesOf(',"asks":')
+const DEPTH = bytesOf(',"depth":')
+const CHECKSUM = bytesOf(',"checksum":')
 
-function payloadText(payload: Payload): string {
-  switch (payload.type) {
-    case 'orderbook': {
-      const levels = `,"bids":${levelsText(payload.bids)},"asks":${levelsText(payload.asks)}`
-      const checksum = payload.checksum === undefined ? '' : `,"checksum":${payload.checksum}`
-      return `,"kind":"${payload.kind}"${levels},"depth":${payload.depth}${checksum}`
-    }
-    case 'trade': {
-      const id = payload.id === undefined ? '' : `,"id":${JSON.stringify(payload.id)}`
-      return `${id},"price":"${payload.price}","size":"${payload.size}","side":"${payload.side}"`
-    }
-    case 'odds':
-      return fieldsText(payload, ODDS_FIELDS[payload.kind])
-    case 'ticker':
-      return tickerText(payload)
-    default:
-      return fieldsText(payload, FIELDS[payload.type])
-  }
+function writeBook(book: BookPayload): void {
+  writer.raw(book.kind === 'delta' ? DELTA : SNAPSHOT)
+  writeLevels(book.bids)
+  writer.raw(ASKS)
+  writeLevels(book.asks)
+  writeNumber(DEPTH, book.depth)
+  if (book.checksum !== undefined) writeNumber(CHECKSUM, book.checksum)
 }
 
-function levelsText(levels: readonly Level[]): string {
-  if (levels.length === 0) return '[]'
-  let text = ''
+function writeLevels(levels: readonly Level[]): void {
   for (let at = 0; at < levels.length; at++) {
     const level = levels[at]!
-    text += `${at === 0 ? '[["' : '"],["'}${level[0]}","${level[1]}`
+    writer.ascii(at === 0 ? '[["' : '"],["')
+    writer.ascii(level[0])
+    writer.ascii('","')
+    writer.ascii(level[1])
   }
-  return `${text}"]]`
+  writer.ascii(levels.length === 0 ? '[]' : '"]]')
 }
 
-function tickerText(ticker: Ticker): string {
-  let text = ''
-  if (ticker.bid !== undefined) text += `,"bid":"${ticker.bid}"`
-  if (ticker.bidSize !== undefined) text += `,"bidSize":"${ticker.bidSize}"`
-  if (ticker.ask !== undefined) text += `,"ask":"${ticker.ask}"`
-  if (ticker.askSize !== undefined) text += `,"askSize":"${ticker.askSize}"`
-  if (ticker.last !== undefined) text += `,"last":"${ticker.last}"`
-  if (ticker.open !== undefined) text += `,"open":"${ticker.open}"`
-  if (ticker.high !== undefined) text += `,"high":"${ticker.high}"`
-  if (ticker.low !== undefined) text += `,"low":"${ticker.low}"`
-  if (ticker.volume !== undefined) text += `,"volume":"${ticker.volume}"`
-  return text
+const BID = bytesOf(',"bid":"')
+const BID_SIZE = bytesOf(',"bidSize":"')
+const ASK = bytesOf(',"ask":"')
+const ASK_SIZE = bytesOf(',"askSize":"')
+const LAST = bytesOf(',"last":"')
+const OPEN = bytesOf(',"open":"')
+const HIGH = bytesOf(',"high":"')
+const LOW = bytesOf(',"low":"')
+const VOLUME = bytesOf(',"volume":"')
+
+function writeTicker(ticker: Ticker): void {
+  writeDecimal(BID, ticker.bid)
+  writeDecimal(BID_SIZE, ticker.bidSize)
+  writeDecimal(ASK, ticker.ask)
+  writeDecimal(ASK_SIZE, ticker.askSize)
+  writeDecimal(LAST, ticker.last)
+  writeDecimal(OPEN, ticker.open)
+  writeDecimal(HIGH, ticker.high)
+  writeDecimal(LOW, ticker.low)
+  writeDecimal(VOLUME, ticker.volume)
+}
+
+const PRICE = bytesOf(',"price":"')
+const SIZE = bytesOf(',"size":"')
+const SIDE = bytesOf(',"side":"')
+
+function writeTrade(trade: Trade): void {
+  if (trade.id !== undefined) writer.text(`,"id":${JSON.stringify(trade.id)}`)
+  writeDecimal(PRICE, trade.price)
+  writeDecimal(SIZE, trade.size)
+  writeDecimal(SIDE, trade.side)
+}
+
+/** `label` ends in the opening quote. */
+function writeDecimal(label: Uint8Array, value: string | undefined): void {
+  if (value === undefined) return
+  writer.raw(label)
+  writer.ascii(value)
+  writer.ascii('"')
 }
 
 /** Fields that are absent are left out; ids above 2^53 stand as plain digits. */
-function fieldsText(payload: object, fields: readonly string[]): string {
-  let text = ''
+function writeFields(payload: object, fields: readonly string[]): void {
   for (const field of fields) {
     const value = (payload as Record<string, unknown>)[field]
     if (value === undefined) continue
-    text += `,"${field}":${typeof value === 'bigint' ? value : JSON.stringify(value)}`
+    writer.text(`,"${field}":${typeof value === 'bigint' ? value : JSON.stringify(value)}`)
   }
-  return text
 }
 
-/** The keys of a payload's interface, all of them: what is added there must be given its place here. */
-type FieldsOf<P> = readonly Exclude<keyof P, 'type'>[]
-type PayloadOf<T extends Payload['type']> = Extract<Payload, { type: T }>
+/** The keys of a payload's interface: a field is written only where it has its place here. */
+type FieldsOf<T extends Payload['type']> = readonly Exclude<keyof Extract<Payload, { type: T }>, 'type'>[]
 
 /** Field order, as the contract's table has it. `conversationId` and `eventId` stand in the head. */
 const FIELDS: {
-  readonly [T in Exclude<Payload['type'], 'orderbook' | 'trade' | 'ticker' | 'odds'>]: FieldsOf<PayloadOf<T>>
+  readonly [T in Exclude<Payload['type'], 'orderbook' | 'trade' | 'ticker' | 'odds'>]: FieldsOf<T>
 } = {
   ohlcv: [
     ...(['timeframe', 'openTime', 'open', 'high', 'low', 'close', 'volume', 'quoteVolume'] as const),

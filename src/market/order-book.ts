@@ -30,6 +30,14 @@ class BookSide {
 
   /** Keeps the level in its place; size "0" removes it. */
   set(ticks: Ticks, level: Level, removes: boolean): void {
+    const best = this.ticks.length - 1
+    if (best < 0 || this.ticks[best]! < ticks) {
+      if (removes) return
+      this.ticks.push(ticks)
+      this.levels.push(level)
+      this.touched = 0
+      return
+    }
     const at = this.#find(ticks)
     const found = this.ticks[at] === ticks
     if (removes && !found) return
@@ -148,26 +156,27 @@ export class OrderBook {
     this.#hashedScales = -1
   }
 
+  /** Venues send their snapshots sorted, from the best or from the worst: then each level goes behind the last. */
   #fill(side: BookSide, levels: readonly Level[], sign: 1 | -1): void {
-    // From the worst to the best, whichever way the venue sorts: then each level goes to the near end.
-    const first = levels[0]
-    const last = levels.at(-1)
-    const bestFirst = first && last && this.#ticks(first[0], sign) > this.#ticks(last[0], sign)
-    this.#change(side, bestFirst ? levels.toReversed() : levels, sign)
+    const end = levels.length - 1
+    const bestFirst = end > 0 && this.#ticks(levels[0]![0], sign) > this.#ticks(levels[end]![0], sign)
+    for (let at = 0; at <= end; at++) this.#put(side, levels[bestFirst ? end - at : at]!, sign)
+    side.truncate(this.#limit)
     side.touched = 0
   }
 
   #change(side: BookSide, levels: readonly Level[], sign: 1 | -1): void {
     side.revision++
     side.touched = Number.POSITIVE_INFINITY
-    for (let at = 0; at < levels.length; at++) {
-      const level = levels[at]!
-      const size = level[1]
-      const dot = size.indexOf('.')
-      if (dot >= 0 && size.length - dot - 1 > this.#sizeScale) this.#sizeScale = size.length - dot - 1
-      side.set(this.#ticks(level[0], sign), level, isZero(size))
-    }
+    for (let at = 0; at < levels.length; at++) this.#put(side, levels[at]!, sign)
     side.truncate(this.#limit)
+  }
+
+  #put(side: BookSide, level: Level, sign: 1 | -1): void {
+    const size = level[1]
+    const dot = size.indexOf('.')
+    if (dot >= 0 && size.length - dot - 1 > this.#sizeScale) this.#sizeScale = size.length - dot - 1
+    side.set(this.#ticks(level[0], sign), level, isZero(size))
   }
 
   /** Digits are read without `Number`: it is slower, and wrong above 2^53. */

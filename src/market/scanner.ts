@@ -97,19 +97,20 @@ export class Scanner {
   }
 
   /** `[["price","size"],…]`, further texts of a level being stepped over; sizes of zero become `"0"`. */
-  levels(): Level[] | undefined {
+  levels(): readonly Level[] | undefined {
     const text = this.#text
     let at = this.#at
     if (text.charCodeAt(at++) !== OPEN) return undefined
-    const levels: Level[] = []
+    let levels = NO_LEVELS
     if (text.charCodeAt(at) === CLOSE) {
       this.#at = at + 1
       return levels
     }
     for (;;) {
       if (text.charCodeAt(at) !== OPEN || text.charCodeAt(at + 1) !== QUOTE) return undefined
-      at = this.#level(at + 2, levels)
+      at = this.#level(at + 2)
       if (at < 0) return undefined
+      levels = withLevel(levels, this.#read!)
       const next = text.charCodeAt(at++)
       if (next === COMMA) continue
       if (next !== CLOSE) return undefined
@@ -118,8 +119,10 @@ export class Scanner {
     }
   }
 
-  /** Reads `price","size"]` or `price","size","time"…]` into `levels`; the place behind it, or -1. */
-  #level(start: number, levels: Level[]): number {
+  #read: Level | undefined
+
+  /** Reads `price","size"]` or `price","size","time"…]` into `#read`; the place behind it, or -1. */
+  #level(start: number): number {
     const text = this.#text
     const priceEnd = this.#decimalEnd(start)
     if (priceEnd < 0 || !text.startsWith('","', priceEnd)) return -1
@@ -130,7 +133,7 @@ export class Scanner {
     let at = sizeEnd + 1
     if (text.charCodeAt(at) === COMMA) at = this.#time(at + 1)
     if (text.charCodeAt(at) !== CLOSE) return -1
-    levels.push([text.slice(start, priceEnd), size])
+    this.#read = [text.slice(start, priceEnd), size]
     return at + 1
   }
 
@@ -157,21 +160,23 @@ export class Scanner {
     return this.#latestLength === 0 ? undefined : this.#text.slice(start, start + this.#latestLength)
   }
 
-  /** `[["buy","price","size"],…]`, put into the list of its side; sizes of zero become `"0"`. */
-  changes(bids: Level[], asks: Level[]): boolean {
+  /** `[["buy","price","size"],…]`, each put to its side; sizes of zero become `"0"`. */
+  changes(): { bids: readonly Level[]; asks: readonly Level[] } | undefined {
     const text = this.#text
-    if (!this.skip('[')) return false
+    let bids = NO_LEVELS
+    let asks = NO_LEVELS
+    if (!this.skip('[')) return undefined
     for (;;) {
-      let levels: Level[]
-      if (this.skip('["buy","')) levels = bids
-      else if (this.skip('["sell","')) levels = asks
-      else return false
-      const at = this.#level(this.#at, levels)
-      if (at < 0) return false
+      const isBid = this.skip('["buy","')
+      if (!isBid && !this.skip('["sell","')) return undefined
+      const at = this.#level(this.#at)
+      if (at < 0) return undefined
+      if (isBid) bids = withLevel(bids, this.#read!)
+      else asks = withLevel(asks, this.#read!)
       const next = text.charCodeAt(at)
       this.#at = at + 1
       if (next === COMMA) continue
-      return next === CLOSE
+      return next === CLOSE ? { bids, asks } : undefined
     }
   }
 
@@ -272,6 +277,15 @@ export class Scanner {
     this.#isZero = digits === ZERO
     return at
   }
+}
+
+/** Most lists have no level or one: those are not given the room that `push` reserves for more. */
+const NO_LEVELS: Level[] = []
+
+function withLevel(levels: Level[], level: Level): Level[] {
+  if (levels.length === 0) return [level]
+  levels.push(level)
+  return levels
 }
 
 function exactId(digits: string): VenueId {

@@ -20,13 +20,20 @@ export function epochMicros(digits: string | VenueId | undefined): Micros | unde
   return plausibleMicros(value < 1e14 ? value * 1000 : value)
 }
 
-/** Seconds with up to nine digits of fraction: `1618678142.557535`. */
+/** Seconds with any fraction: `1618678142.557535`. What is finer than a µs is cut off. */
 export function secondsMicros(text: string | undefined): Micros | undefined {
   if (text === undefined) return undefined
-  const dot = text.indexOf('.')
-  if (dot < 0) return plausibleMicros(Number(text) * 1e6)
-  const fraction = text.slice(dot + 1, dot + 7).padEnd(6, '0')
-  return plausibleMicros(Number(text.slice(0, dot)) * 1e6 + Number(fraction))
+  let micros = 0
+  let decimals = -1
+  for (let at = 0; at < text.length && decimals < 6; at++) {
+    const digit = text.charCodeAt(at) - 48
+    if (digit === -2 && decimals < 0) decimals = 0
+    else if (digit >= 0 && digit <= 9) {
+      micros = micros * 10 + digit
+      if (decimals >= 0) decimals++
+    } else return undefined
+  }
+  return plausibleMicros(micros * 10 ** (6 - Math.max(0, decimals)))
 }
 
 /** RFC 3339 in UTC, with any fraction: `2021-04-17T16:43:37.075687Z`. What is finer than a µs is cut off. */

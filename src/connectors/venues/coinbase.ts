@@ -97,12 +97,11 @@ class CoinbaseDecoder implements Decoder {
   #scanUpdate(): Decoded | undefined {
     const scanner = this.#scanner
     const name = scanner.text()
-    const bids: Level[] = []
-    const asks: Level[] = []
-    if (!scanner.skip(',"changes":') || !scanner.changes(bids, asks)) return undefined
+    const changes = scanner.skip(',"changes":') ? scanner.changes() : undefined
+    if (!changes) return undefined
     const time = scanner.skip(',"time":"') ? scanner.text() : undefined
     if (!scanner.skip('}') || !scanner.ends()) return undefined
-    return this.#of(name, (symbol) => book(symbol, false, bids, asks, time))
+    return this.#of(name, (symbol) => book(symbol, false, changes.bids, changes.asks, time))
   }
 
   #scanSnapshot(): Decoded | undefined {

@@ -115,7 +115,7 @@ class KrakenV1Decoder implements Decoder {
     scanner.begin(frame)
     if (!scanner.skip('[') || scanner.id() === undefined) return undefined
     if (scanner.sees(',[[')) return this.#scanTrades()
-    return scanner.sees(',{"a":["') || scanner.sees(',{"b":["') ? this.#scanTicker() : this.#scanBook()
+    return scanner.sees(',{"a":["') ? this.#scanTicker() : this.#scanBook()
   }
 
   /** `{"a":[["1.0","2.0","3.4"]]},{"b":[…],"c":"974942666"}`: the maps are one message. */
@@ -130,19 +130,36 @@ class KrakenV1Decoder implements Decoder {
     return this.#scanPair((symbol) => book(symbol, maps))
   }
 
-  /** `{"a":["1.1",3,"3.01"],"b":[…],…},"ticker",` */
+  /** `{"a":["1.1",3,"3.01"],"b":[…],"c":["1.1","0.2"],"v":["1.0","9.0"],…},"ticker",` */
   #scanTicker(): Decoded | undefined {
     const scanner = this.#scanner
-    const lists: Record<string, readonly string[]> = {}
-    if (!scanner.skip(',{')) return undefined
-    do {
-      const name = scanner.skip('"') ? scanner.text() : undefined
-      const list = scanner.skip(':') ? scanner.list() : undefined
-      if (name?.length !== 1 || !list) return undefined
-      lists[name] = list
-    } while (scanner.skip(','))
-    if (!scanner.skip('},"ticker",')) return undefined
-    return this.#scanPair((symbol) => attempt('ticker', symbol, () => tickerOf(symbol, lists)))
+    const ask = scanner.skip(',{"a":["') ? scanner.number() : undefined
+    const askSize = this.#scanLots()
+    const bid = scanner.skip('],"b":["') ? scanner.number() : undefined
+    const bidSize = this.#scanLots()
+    const last = scanner.skip('],"c":["') ? scanner.number() : undefined
+    const volume = this.#scanLastDay('"v":["')
+    const low = this.#scanLastDay('"l":["')
+    const high = this.#scanLastDay('"h":["')
+    const open = this.#scanLastDay('"o":["')
+    if (!ask || !askSize || !bid || !bidSize || !last || !volume || !low || !high || !open) return undefined
+    if (!scanner.skip('"]},"ticker",')) return undefined
+    const payload: Ticker = { type: 'ticker', bid, bidSize, ask, askSize, last, open, high, low, volume }
+    return this.#scanPair((symbol) => ({ kind: 'event', channel: 'ticker', symbol, payload }))
+  }
+
+  /** `",3,"3.01"`: the lots, behind the whole ones. */
+  #scanLots(): string | undefined {
+    const scanner = this.#scanner
+    if (!scanner.skip('",') || scanner.id() === undefined || !scanner.skip(',"')) return undefined
+    const lots = scanner.number()
+    return scanner.skip('"') ? lots : undefined
+  }
+
+  /** Of today's and the last 24 hours' value, the second. */
+  #scanLastDay(before: string): string | undefined {
+    const scanner = this.#scanner
+    return scanner.skipPast(before) && scanner.number() && scanner.skip('","') ? scanner.number() : undefined
   }
 
   /** `[["1.0","2.0","3.4","b","l",""],…],"trade",` */
@@ -190,9 +207,10 @@ class KrakenV1Decoder implements Decoder {
   }
 
   #parse(frame: string): Decoded | readonly Decoded[] {
+    // Events hold no number whose digits matter; data is in lists.
+    if (frame.startsWith('{')) return this.#event(JSON.parse(frame) as JsonObject)
     const json = parseJson(frame)
-    if (isObject(json)) return this.#event(json)
-    if (!isArray(json)) throw new Unreadable('neither object nor list')
+    if (!isArray(json)) throw new Unreadable('no list')
     const pair = asText(json.at(-1))
     const [channel, interval] = (asText(json.at(-2)) ?? '').split('-')
     const data = json[1]
