@@ -5,6 +5,7 @@ import type { Auth, TierName } from './auth/auth.ts'
 import { createAuth } from './auth/create-auth.ts'
 import { createRateLimits } from './auth/rate-limit.ts'
 import { createEmbeddedBus } from './bus/embedded.ts'
+import { Spool } from './bus/spool.ts'
 import { createMemoryCache } from './cache/memory.ts'
 import { runRelay } from './cache/relay.ts'
 import type { Config } from './config.ts'
@@ -70,9 +71,12 @@ async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof ope
   const demoKeys = config.demo ? TIERS.map((tier) => ({ tier, key: demoKey(tier) })) : []
   const localAdminKey = randomSecret()
   const metrics = createMetrics()
-  const bus = createEmbeddedBus()
+  const spool = new Spool(join(config.dataDir, 'spool'))
+  const bus = createEmbeddedBus({ spool })
   const cache = createMemoryCache()
   const positions = openPositions(join(config.dataDir, 'positions'))
+  // What the spool holds will be stored before anything new: it counts as stored from here on.
+  positions.stored(spool.recovered)
   const manager = createManager({
     connectors: await loadConnectors(),
     bus,

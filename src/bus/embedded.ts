@@ -1,12 +1,18 @@
 import { FeedgateError } from '../errors.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import type { Bus, BusBatch, DeadLetter } from './bus.ts'
+import type { Spool } from './spool.ts'
 
 /** A batch is what has queued, up to this many events or bytes (one publish more at most). */
 const BATCH_EVENTS = 5_000
 const BATCH_BYTES = 4 << 20
 
+/** The group whose reader stores what it takes: what it has not taken is in the spool. */
+const DURABLE_GROUP = 'recorder'
+
 export interface EmbeddedBusOptions {
+  /** Keeps on disk what the recorder has not taken, so that it outlives a kill; without it that is lost. */
+  readonly spool?: Spool
   /** What one group may have waiting before publishers wait for it. */
   readonly maxEvents?: number
   readonly maxBytes?: number
@@ -27,7 +33,7 @@ interface Publisher {
 }
 
 /**
- * The bus inside one process: every group has its own bounded queue. While any group's queue is full, `publish` waits:
+ * The bus inside one process, with a spool on disk behind it: every group has its own bounded queue. While any group's queue is full, `publish` waits:
  * nothing is dropped, the sources slow down to the slowest group, and the venue's socket buffer does the rest. A
  * publisher awaits each call, so what waits is one publish a publisher. With every queue below its bound `publish`
  * resolves at once, and a group that is idle gets the events in the same turn of the loop.
@@ -36,37 +42,40 @@ interface Publisher {
  * queued, and its stream ends.
  */
 export function createEmbeddedBus(options: EmbeddedBusOptions = {}): Bus {
-  return new EmbeddedBus(options.maxEvents ?? 200_000, options.maxBytes ?? 128 << 20)
+  return new EmbeddedBus(options.maxEvents ?? 200_000, options.maxBytes ?? 128 << 20, options.spool)
 }
 
 class EmbeddedBus implements Bus {
   readonly #maxEvents: number
   readonly #maxBytes: number
+  readonly #spool: Spool | undefined
   readonly #groups = new Map<string, GroupQueue>()
   /** In the order of their calls, so that none overtakes another in its topic. */
   #waiting: Publisher[] = []
   #closed = false
 
-  constructor(maxEvents: number, maxBytes: number) {
+  constructor(maxEvents: number, maxBytes: number, spool: Spool | undefined) {
     this.#maxEvents = maxEvents
     this.#maxBytes = maxBytes
+    this.#spool = spool
   }
 
   publish(events: readonly EncodedEvent[]): Promise<void> {
-    let bytes = 0
-    for (const event of events) bytes += event.bytes.length
-    return this.#send({ events, deadLetters: [], count: events.length, bytes })
+    return this.#send(parcelOf(events, []))
   }
 
   reject(deadLetters: readonly DeadLetter[]): Promise<void> {
-    let bytes = 0
-    for (const letter of deadLetters) bytes += letter.bytes.length
-    return this.#send({ events: [], deadLetters, count: deadLetters.length, bytes })
+    return this.#send(parcelOf([], deadLetters))
   }
 
   subscribe(group: string, signal: AbortSignal): AsyncIterable<BusBatch> {
     if (this.#groups.has(group)) throw new Error(`group ${group} of the embedded bus has a reader already`)
-    const queue = new GroupQueue(() => this.#admit())
+    const spool = group === DURABLE_GROUP ? this.#spool : undefined
+    const queue = new GroupQueue((events) => {
+      spool?.release(events)
+      this.#admit()
+    })
+    if (spool && spool.recovered.length > 0) queue.push(parcelOf(spool.recovered, []))
     // Registered now and not at the first read: what is published from here on is the group's.
     if (!this.#closed && !signal.aborted) {
       this.#groups.set(group, queue)
@@ -79,19 +88,22 @@ class EmbeddedBus implements Bus {
     this.#closed = true
     for (const [group, queue] of this.#groups) this.#leave(group, queue)
     for (const publisher of this.#waiting.splice(0)) publisher.refused(closed())
+    this.#spool?.close()
   }
 
-  #send(parcel: Parcel): Promise<void> {
-    if (this.#closed) return Promise.reject(closed())
-    if (parcel.count === 0) return Promise.resolve()
+  async #send(parcel: Parcel): Promise<void> {
+    if (this.#closed) throw closed()
+    if (parcel.count === 0) return
     if (this.#waiting.length === 0 && !this.#full()) {
       this.#deliver(parcel)
-      return Promise.resolve()
+      return
     }
-    return new Promise((taken, refused) => this.#waiting.push({ parcel, taken, refused }))
+    await new Promise<void>((taken, refused) => this.#waiting.push({ parcel, taken, refused }))
   }
 
+  /** On disk before anybody sees it. Throws when the disk does not take it: then nobody does. */
   #deliver(parcel: Parcel): void {
+    if (parcel.events.length > 0) this.#spool?.append(parcel.events)
     for (const queue of this.#groups.values()) queue.push(parcel)
   }
 
@@ -106,8 +118,12 @@ class EmbeddedBus implements Bus {
     let admitted = 0
     for (; admitted < this.#waiting.length && !this.#full(); admitted++) {
       const publisher = this.#waiting[admitted]!
-      this.#deliver(publisher.parcel)
-      publisher.taken()
+      try {
+        this.#deliver(publisher.parcel)
+        publisher.taken()
+      } catch (error) {
+        publisher.refused(error)
+      }
     }
     if (admitted > 0) this.#waiting = this.#waiting.slice(admitted)
   }
@@ -128,9 +144,10 @@ class GroupQueue {
   #inHand: readonly Parcel[] = []
   #ended = false
   #wake: (() => void) | undefined
-  readonly #freed: () => void
+  /** A batch was taken, of so many events. */
+  readonly #freed: (events: number) => void
 
-  constructor(freed: () => void) {
+  constructor(freed: (events: number) => void) {
     this.#freed = freed
   }
 
@@ -182,13 +199,22 @@ class GroupQueue {
   }
 
   #release(): void {
+    let events = 0
     for (const parcel of this.#inHand) {
       this.count -= parcel.count
       this.bytes -= parcel.bytes
+      events += parcel.events.length
     }
     this.#inHand = []
-    this.#freed()
+    this.#freed(events)
   }
+}
+
+function parcelOf(events: readonly EncodedEvent[], deadLetters: readonly DeadLetter[]): Parcel {
+  let bytes = 0
+  for (const event of events) bytes += event.bytes.length
+  for (const letter of deadLetters) bytes += letter.bytes.length
+  return { events, deadLetters, count: events.length + deadLetters.length, bytes }
 }
 
 function closed(): FeedgateError {

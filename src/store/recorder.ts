@@ -42,7 +42,6 @@ class Recorder {
   readonly #signal: AbortSignal
   /** Ends `DRAIN_MS` after the signal. */
   readonly #deadline = new AbortController()
-  #lost = 0
 
   constructor(ports: RecorderPorts, signal: AbortSignal) {
     this.#ports = ports
@@ -57,33 +56,36 @@ class Recorder {
     }
     if (this.#signal.aborted) startDeadline()
     else this.#signal.addEventListener('abort', startDeadline, { once: true })
-    for await (const batch of batches) await this.#take(batch)
-    if (this.#lost > 0)
-      this.#ports.log.error(
-        { events: this.#lost },
-        'the store did not answer in time, events were not stored',
-      )
+    for await (const batch of batches) if (!(await this.#take(batch))) break
   }
 
-  async #take(batch: BusBatch): Promise<void> {
+  /** False: not stored, and not taken from the bus. */
+  async #take(batch: BusBatch): Promise<boolean> {
     const began = performance.now()
     const { events } = batch
     let odds = 0
     for (const event of events) if (event.type === 'odds' && event.key?.startsWith('price|')) odds++
     if (events.length > 0) signals.recorderConsumed.emit({ events: events.length, odds })
-    await this.#recordPatiently(batch)
+    if (!(await this.#recordPatiently(batch))) {
+      this.#ports.log.warn(
+        {},
+        'the store did not answer in time: the bus keeps the events for the next start',
+      )
+      return false
+    }
     if (events.length + batch.deadLetters.length < FULL_BATCH)
       await pause(PAUSE_MS - (performance.now() - began), this.#signal)
+    return true
   }
 
   /** Until it is done, or the deadline after the signal has passed. */
-  async #recordPatiently(batch: BusBatch): Promise<void> {
+  async #recordPatiently(batch: BusBatch): Promise<boolean> {
     for (let attempt = 0; !this.#deadline.signal.aborted; attempt++) {
       const outcome = await this.#tryRecord(batch)
-      if (outcome === 'done') return
+      if (outcome === 'done') return true
       if (outcome === 'retry') await pause(backoffMs(attempt), this.#deadline.signal)
     }
-    this.#lost += batch.events.length
+    return false
   }
 
   async #tryRecord(batch: BusBatch): Promise<'done' | 'retry'> {

@@ -1,0 +1,129 @@
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { EncodedEvent } from '../market/encoded-event.ts'
+import { conflationKey, type EventType, type Payload } from '../market/event.ts'
+import { parseTopic } from '../market/topic.ts'
+
+/** A file is begun anew beyond this, so that what was recorded can be deleted. */
+const SEGMENT_BYTES = 8 << 20
+
+interface Segment {
+  readonly path: string
+  /** Events in it that the recorder has not taken. */
+  left: number
+}
+
+/**
+ * What the embedded bus has handed out and the recorder has not stored yet, on disk: one line an event, written before
+ * any client sees it. The kernel keeps what was written when the process is killed, so nothing that a client saw is
+ * lost; the next start records it. As large as the recorder's queue, which is bounded.
+ */
+export class Spool {
+  /** What an earlier process left, in its order. Some of it may be stored already: recording is exactly once. */
+  readonly recovered: readonly EncodedEvent[]
+  readonly #folder: string
+  /** Oldest first; the last one is written to. */
+  readonly #segments: Segment[] = []
+  #file: number | undefined
+  #bytes = 0
+  #number = 0
+  /** The last write broke off: its rest must not grow together with the next line. */
+  #torn = false
+
+  constructor(folder: string) {
+    this.#folder = folder
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    this.recovered = readdirSync(folder)
+      .filter((name) => /^\d+\.log$/.test(name))
+      .sort()
+      .flatMap((name) => this.#recover(name))
+  }
+
+  append(events: readonly EncodedEvent[]): void {
+    const segment = this.#current()
+    const parts: Buffer[] = this.#torn ? [NEWLINE] : []
+    for (const event of events) parts.push(Buffer.from(`${event.topic.id}\t`), event.bytes, NEWLINE)
+    const lines = Buffer.concat(parts)
+    this.#torn = true
+    for (let at = 0; at < lines.length; ) at += writeSync(this.#file as number, lines, at)
+    this.#torn = false
+    this.#bytes += lines.length
+    segment.left += events.length
+  }
+
+  /** The oldest `count` events are stored. */
+  release(count: number): void {
+    let rest = count
+    while (rest > 0) {
+      const [oldest] = this.#segments
+      if (!oldest) return
+      const taken = Math.min(rest, oldest.left)
+      oldest.left -= taken
+      rest -= taken
+      if (oldest.left > 0) return
+      // The one that is written to stays until it is full, or has nothing left when the program ends.
+      if (this.#segments.length === 1) return
+      this.#segments.shift()
+      rmSync(oldest.path, { force: true })
+    }
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file)
+    this.#file = undefined
+    for (const { path, left } of this.#segments.splice(0)) if (left === 0) rmSync(path, { force: true })
+  }
+
+  #current(): Segment {
+    const current = this.#segments.at(-1)
+    if (current && this.#file !== undefined && this.#bytes < SEGMENT_BYTES) return current
+    if (this.#file !== undefined) closeSync(this.#file)
+    const segment = { path: join(this.#folder, `${String(++this.#number).padStart(12, '0')}.log`), left: 0 }
+    this.#file = openSync(segment.path, 'a', 0o600)
+    this.#bytes = 0
+    this.#segments.push(segment)
+    return segment
+  }
+
+  #recover(name: string): EncodedEvent[] {
+    this.#number = Number.parseInt(name, 10)
+    const path = join(this.#folder, name)
+    const events = readFileSync(path, 'utf8').split('\n').flatMap(readLine)
+    this.#segments.push({ path, left: events.length })
+    return events
+  }
+}
+
+const NEWLINE = Buffer.from('\n')
+
+/** A line that was torn by the end of its process is no event: no client saw it. */
+function readLine(line: string): EncodedEvent[] {
+  const tab = line.indexOf('\t')
+  const topic = tab < 0 ? undefined : parseTopic(line.slice(0, tab))
+  if (!topic) return []
+  const body = line.slice(tab + 1)
+  try {
+    const event = JSON.parse(body) as Payload & {
+      epoch: number
+      seq: number
+      receivedTime: number
+      sourceTime?: number
+    }
+    const { type, epoch, seq, receivedTime, sourceTime = receivedTime } = event
+    const bytes = Buffer.from(body)
+    return [
+      new EncodedEvent(
+        topic,
+        type as EventType,
+        epoch,
+        seq,
+        receivedTime,
+        sourceTime,
+        conflationKey(event),
+        bytes,
+      ),
+    ]
+  } catch {
+    return []
+  }
+}
