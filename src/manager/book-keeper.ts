@@ -1,7 +1,7 @@
 import type { BookRules, DecodedBook } from '../connectors/connector.ts'
 import { FeedgateError } from '../errors.ts'
-import type { Micros, VenueId } from '../market/event.ts'
-import { OrderBook } from '../market/order-book.ts'
+import type { Level, Micros, VenueId } from '../market/event.ts'
+import { OrderBook, type PushedOut } from '../market/order-book.ts'
 import { signals } from '../signals.ts'
 import { backoffMs } from './backoff.ts'
 import type { Keeper, Role, StateListener } from './keeper.ts'
@@ -198,13 +198,14 @@ export class BookKeeper implements Keeper {
         return
       }
     }
-    this.#book.apply(update.bids, update.asks)
+    const pushedOut = this.#book.apply(update.bids, update.asks)
     if (this.#disproved(update)) {
       this.#fail({ reason: this.#disproof }, receivedTime)
       return
     }
     if (update.last !== undefined) this.#local = update.last
-    this.#write('delta', update, receivedTime, receivedTime - this.#checksumTime >= CHECKSUM_EVERY)
+    const delta = pushedOut ? withRemovals(update, pushedOut) : update
+    this.#write('delta', delta, receivedTime, receivedTime - this.#checksumTime >= CHECKSUM_EVERY)
   }
 
   /** Where the venue numbers and sums nothing, a crossed book is the only proof of a lost message. */
@@ -315,4 +316,10 @@ export class BookKeeper implements Keeper {
     this.#buffer = []
     this.#ahead = []
   }
+}
+
+/** A venue that truncates never says which level fell out: the delta does, so that no reader need truncate. */
+function withRemovals(update: DecodedBook, { bids, asks }: PushedOut): DecodedBook {
+  const removals = (levels: readonly Level[]): Level[] => levels.map(([price]) => [price, '0'])
+  return { ...update, bids: update.bids.concat(removals(bids)), asks: update.asks.concat(removals(asks)) }
 }

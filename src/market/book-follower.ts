@@ -25,7 +25,7 @@ export class BookFollower<E extends BookEvent> {
     if (payload.type !== 'orderbook') this.#levels = undefined
     else if (payload.kind === 'snapshot') {
       this.#depth = payload.depth
-      this.#levels = new OrderBook(payload.depth > 0 ? { truncateTo: payload.depth } : {})
+      this.#levels = new OrderBook()
       this.#levels.reset(payload.bids, payload.asks)
     } else if (before?.epoch === event.epoch && before.seq + 1 === event.seq)
       this.#levels?.apply(payload.bids, payload.asks)

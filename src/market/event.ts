@@ -84,7 +84,10 @@ export interface BookPayload {
   /** Best first in a snapshot. */
   readonly bids: readonly Level[]
   readonly asks: readonly Level[]
-  /** Levels a side that are kept; 0: all that the venue sends. */
+  /**
+   * Levels a side that were asked of the venue, or of a client's view; 0: all. Nobody need truncate: what falls out is
+   * removed by the delta.
+   */
   readonly depth: number
   /** CRC32 of the best 25 levels of the view, see `order-book.ts`. */
   readonly checksum?: number

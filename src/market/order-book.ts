@@ -4,6 +4,14 @@ import type { Decimal, Level } from './event.ts'
 
 export type Side = 'bids' | 'asks'
 
+/** Levels that fell out of a truncated book, as they were. */
+export interface PushedOut {
+  readonly bids: readonly Level[]
+  readonly asks: readonly Level[]
+}
+
+const NO_LEVELS: readonly Level[] = []
+
 /**
  * A price as an integer of 10^-scale, negated for asks, so that on both sides the best is the greatest.
  * A bigint only above 2^53: JavaScript compares the two kinds exactly.
@@ -71,13 +79,13 @@ class BookSide {
     return low
   }
 
-  /** Forgets the worst levels beyond `count`. */
-  truncate(count: number): void {
+  /** Forgets the worst levels beyond `count`, and tells which. */
+  truncate(count: number): readonly Level[] {
     const excess = this.ticks.length - count
-    if (excess <= 0) return
+    if (excess <= 0) return NO_LEVELS
     this.ticks.splice(0, excess)
-    this.levels.splice(0, excess)
     if (count < this.touched) this.touched = count
+    return this.levels.splice(0, excess)
   }
 
   clear(): void {
@@ -143,10 +151,14 @@ export class OrderBook {
     this.#fill(this.#asks, asks, -1)
   }
 
-  /** One message: a size of zero removes the level, which need not be there. */
-  apply(bids: readonly Level[], asks: readonly Level[]): void {
-    this.#change(this.#bids, bids, 1)
-    this.#change(this.#asks, asks, -1)
+  /**
+   * One message: a size of zero removes the level, which need not be there. Answers the levels that it pushed out of a
+   * truncated book, if any.
+   */
+  apply(bids: readonly Level[], asks: readonly Level[]): PushedOut | undefined {
+    const outBids = this.#change(this.#bids, bids, 1)
+    const outAsks = this.#change(this.#asks, asks, -1)
+    return outBids.length === 0 && outAsks.length === 0 ? undefined : { bids: outBids, asks: outAsks }
   }
 
   clear(): void {
@@ -165,11 +177,11 @@ export class OrderBook {
     side.touched = 0
   }
 
-  #change(side: BookSide, levels: readonly Level[], sign: 1 | -1): void {
+  #change(side: BookSide, levels: readonly Level[], sign: 1 | -1): readonly Level[] {
     side.revision++
     side.touched = Number.POSITIVE_INFINITY
     for (let at = 0; at < levels.length; at++) this.#put(side, levels[at]!, sign)
-    side.truncate(this.#limit)
+    return side.truncate(this.#limit)
   }
 
   #put(side: BookSide, level: Level, sign: 1 | -1): void {

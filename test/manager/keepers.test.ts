@@ -169,7 +169,7 @@ const snapshot = (last: number, bids: [string, string][] = [['1', '1']]): Decode
   asks: [['9', '1']],
 })
 
-function booking(rules: BookRules, fetches: (() => Promise<DecodedBook>)[] = []) {
+function booking(rules: BookRules, fetches: (() => Promise<DecodedBook>)[] = [], depth = 1000) {
   const { writer, written, events } = writing('orderbook')
   const states: string[] = []
   let asked = 0
@@ -179,7 +179,7 @@ function booking(rules: BookRules, fetches: (() => Promise<DecodedBook>)[] = [])
     symbol: 'BTC/USDT',
     writer,
     rules,
-    depth: () => 1000,
+    depth: () => depth,
     now,
     ...(rules.snapshots === 'rest' && {
       fetch: () => fetches[fetched++]?.() ?? new Promise<DecodedBook>(() => {}),
@@ -299,6 +299,29 @@ describe('a book that the venue sends whole', () => {
     keeper.received({ ...diff(0, 0, '2'), first: undefined, last: undefined }, clock++, 'current')
     await until('asked again', () => asked() === 1)
     expect(kinds(await written())).toEqual(['snapshot', 'gap crossed'])
+  })
+
+  it('says which levels fell out where the venue keeps only the depth asked and does not tell', async () => {
+    const { keeper, events, written } = booking({ snapshots: 'stream', truncates: true }, [], 2)
+    const levels = (bids: [string, string][]) => ({ ...snapshot(0, bids), first: undefined, last: undefined })
+    keeper.received(
+      levels([
+        ['3', '1'],
+        ['2', '1'],
+      ]),
+      clock++,
+      'current',
+    )
+    keeper.received({ ...levels([['4', '1']]), snapshot: false, asks: [] }, clock++, 'current')
+    await written()
+    expect(events.at(-1)?.payload).toMatchObject({
+      kind: 'delta',
+      bids: [
+        ['4', '1'],
+        ['2', '0'],
+      ],
+      asks: [],
+    })
   })
 
   it('carries a checksum on every snapshot and at least once a second on a delta', async () => {

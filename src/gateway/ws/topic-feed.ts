@@ -114,7 +114,7 @@ export class TopicFeed implements Position {
   #applyToBook(event: EncodedEvent): void {
     const payload = event.type === 'orderbook' ? (event.payload as BookPayload) : undefined
     if (payload?.kind === 'snapshot') {
-      const levels = new OrderBook({ truncateTo: payload.depth })
+      const levels = new OrderBook()
       levels.reset(payload.bids, payload.asks)
       this.book = { levels, depth: payload.depth, last: event }
     } else if (payload && this.book) {
@@ -188,7 +188,7 @@ export class TopicFeed implements Position {
     this.book = undefined
     if (image.book) {
       const { bids, asks, depth, last } = image.book
-      const levels = new OrderBook({ truncateTo: depth })
+      const levels = new OrderBook()
       levels.reset(bids, asks)
       this.book = { levels, depth, last }
     }
