@@ -8,10 +8,21 @@ const ZERO = 48
 const HALF_SPLIT = 1e9
 const MAX_INTEGER_DIGITS = 16
 const encoder = new TextEncoder()
+/** `00`, `01` … `99`. */
+const PAIRS = encoder.encode(Array.from({ length: 100 }, (_, pair) => String(pair).padStart(2, '0')).join(''))
 
 /** Text that is written often, as bytes: copying them is much quicker than reading characters. */
 export function bytesOf(text: string): Uint8Array {
   return encoder.encode(text)
+}
+
+/** Needs it no escapes in JSON, and one byte a character? */
+function isPlain(text: string): boolean {
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code < 32 || code > 126 || code === 34 || code === 92) return false
+  }
+  return true
 }
 
 function digitsOf(value: number): number {
@@ -37,6 +48,17 @@ export class ByteWriter {
     const start = this.#end
     for (let at = 0; at < length; at++) bytes[start + at] = text.charCodeAt(at)
     this.#end = start + length
+  }
+
+  /** A text as JSON has it, quoted. */
+  string(text: string): void {
+    if (!isPlain(text)) {
+      this.text(JSON.stringify(text))
+      return
+    }
+    this.ascii('"')
+    this.ascii(text)
+    this.ascii('"')
   }
 
   /** Any text, as UTF-8. */
@@ -65,11 +87,15 @@ export class ByteWriter {
   #digits(value: number, count: number): void {
     const bytes = this.#bytes
     let rest = value | 0
-    for (let at = this.#end + count - 1; at >= this.#end; at--) {
-      const tenth = (rest / 10) | 0
-      bytes[at] = ZERO + rest - tenth * 10
-      rest = tenth
+    let at = this.#end + count - 1
+    for (; at > this.#end; at -= 2) {
+      const hundredth = (rest / 100) | 0
+      const pair = (rest - hundredth * 100) << 1
+      bytes[at] = PAIRS[pair + 1]!
+      bytes[at - 1] = PAIRS[pair]!
+      rest = hundredth
     }
+    if (at === this.#end) bytes[at] = ZERO + (rest % 10)
     this.#end += count
   }
 

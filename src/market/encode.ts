@@ -135,12 +135,16 @@ function writeTicker(ticker: Ticker): void {
   writeDecimal(VOLUME, ticker.volume)
 }
 
+const ID = bytesOf(',"id":')
 const PRICE = bytesOf(',"price":"')
 const SIZE = bytesOf(',"size":"')
 const SIDE = bytesOf(',"side":"')
 
 function writeTrade(trade: Trade): void {
-  if (trade.id !== undefined) writer.text(`,"id":${JSON.stringify(trade.id)}`)
+  if (trade.id !== undefined) {
+    writer.raw(ID)
+    writer.string(trade.id)
+  }
   writeDecimal(PRICE, trade.price)
   writeDecimal(SIZE, trade.size)
   writeDecimal(SIDE, trade.side)
