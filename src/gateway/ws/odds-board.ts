@@ -97,7 +97,8 @@ export class OddsBoard implements FeedReader {
       market.shown = market.frame = undefined
       return false
     }
-    const shown = `${market.first}|${price.odds}`
+    const odd = Number(price.odds)
+    const shown = `${market.first}|${odd}`
     if (shown === market.shown) return false
     market.shown = shown
     const update = {
