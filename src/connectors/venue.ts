@@ -80,7 +80,25 @@ export function attempt(channel: Channel, symbol: string, read: () => Decoded): 
   }
 }
 
-export function reasonOf(error: unknown): string {
+/**
+ * A frame that cannot be read. Where `bookName` still finds the venue's symbol of a book message in it, that book has
+ * become unknown.
+ */
+export function unreadable(
+  error: unknown,
+  frame: string,
+  bookName: RegExp,
+  context: DecoderContext,
+): Decoded {
+  const name = bookName.exec(frame)?.[1]
+  const symbol = name === undefined ? undefined : context.symbolOf(name)
+  const reason = reasonOf(error)
+  return symbol === undefined
+    ? { kind: 'malformed', reason }
+    : { kind: 'malformed', reason, channel: 'orderbook', symbol }
+}
+
+function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : 'unreadable'
 }
 

@@ -22,17 +22,20 @@ const DELICATE_NUMBER = /[[,:]\s*-?(?:\d{16}|\d+[.eE])/
 
 /** Throws Unreadable for what is no JSON. */
 export function parseJson(text: string): Json {
-  if (!DELICATE_NUMBER.test(text)) {
-    try {
-      return JSON.parse(text) as Json
-    } catch {
-      throw new Unreadable('no JSON')
-    }
-  }
+  if (!DELICATE_NUMBER.test(text)) return parsePlainJson(text)
   const reader = new JsonReader(text)
   const value = reader.value(0)
   reader.end()
   return value
+}
+
+/** As `parseJson`, of text in which no number's digits matter. */
+export function parsePlainJson(text: string): Json {
+  try {
+    return JSON.parse(text) as Json
+  } catch {
+    throw new Unreadable('no JSON')
+  }
 }
 
 class JsonReader {

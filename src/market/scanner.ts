@@ -1,7 +1,9 @@
 import type { Level, VenueId } from './event.ts'
 
 const QUOTE = 34
+const PLUS = 43
 const COMMA = 44
+const MINUS = 45
 const DOT = 46
 const ZERO = 48
 const NINE = 57
@@ -244,10 +246,10 @@ export class Scanner {
       const end = text.indexOf('"', start + 1)
       return end < 0 || text.charCodeAt(end - 1) === BACKSLASH ? -1 : end + 1
     }
-    if (first === OPEN || first === OPEN_OBJECT) return -1
     for (let at = start; at < text.length; at++) {
       const code = text.charCodeAt(at)
-      if (code === COMMA || code === CLOSE_OBJECT || code === CLOSE) return at
+      if (code === COMMA || code === CLOSE_OBJECT || code === CLOSE) return at > start ? at : -1
+      if (!isWordCharacter(code)) return -1
     }
     return -1
   }
@@ -277,6 +279,13 @@ export class Scanner {
     this.#isZero = digits === ZERO
     return at
   }
+}
+
+/** Of numbers, `true`, `false` and `null`. */
+function isWordCharacter(code: number): boolean {
+  const isDigit = code >= ZERO && code <= NINE
+  const isLetter = (code | 32) >= 97 && (code | 32) <= 122
+  return isDigit || isLetter || code === DOT || code === PLUS || code === MINUS
 }
 
 /** Most lists have no level or one: those are not given the room that `push` reserves for more. */

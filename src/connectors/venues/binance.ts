@@ -16,7 +16,7 @@ import { Scanner } from '../../market/scanner.ts'
 import { venuePair } from '../../market/symbol.ts'
 import { epochMicros } from '../../market/time.ts'
 import type { Decoded, DecodedBook, Instrument, Subscription } from '../connector.ts'
-import { attempt, type Decoder, type DecoderContext, nextId, reasonOf, type Venue } from '../venue.ts'
+import { attempt, type Decoder, type DecoderContext, nextId, unreadable, type Venue } from '../venue.ts'
 
 type Values = readonly (string | undefined)[]
 
@@ -26,6 +26,9 @@ const TICKER = ['E', 's', 'c', 'B', 'b', 'a', 'A', 'o', 'h', 'l', 'v'] as const
 const AGG_TRADE = ['E', 's', 'a', 'p', 'q', 'T', 'm'] as const
 const TRADE = ['E', 's', 't', 'p', 'q', 'T', 'm'] as const
 const KLINE = ['t', 's', 'i', 'o', 'c', 'h', 'l', 'v', 'n', 'x', 'q'] as const
+
+/** The symbol of a book message, also of one that is cut off. */
+const BOOK_NAME = /"depthUpdate","E":\d+,"s":"([^"]{1,64})"/
 
 const TIMEFRAMES = [
   ...['1s', '1m', '3m', '5m', '15m', '30m', '1h', '2h', '4h', '6h', '8h', '12h', '1d', '3d', '1w', '1M'],
@@ -71,7 +74,7 @@ class BinanceDecoder implements Decoder {
     try {
       update = this.#scan(frame) ?? this.#parse(frame)
     } catch (error) {
-      update = { kind: 'malformed', reason: reasonOf(error) }
+      update = unreadable(error, frame, BOOK_NAME, this.#context)
     }
     emit(update)
   }

@@ -17,7 +17,7 @@ import { Scanner } from '../../market/scanner.ts'
 import { venuePair } from '../../market/symbol.ts'
 import { isoMicros } from '../../market/time.ts'
 import type { Decoded, Instrument, Subscription } from '../connector.ts'
-import { attempt, type Decoder, type DecoderContext, grouped, reasonOf, type Venue } from '../venue.ts'
+import { attempt, type Decoder, type DecoderContext, grouped, unreadable, type Venue } from '../venue.ts'
 
 type Values = readonly (string | undefined)[]
 
@@ -28,6 +28,12 @@ const TICKER = [
 ]
 const MATCH = ['trade_id', 'side', 'size', 'price', 'product_id', 'sequence', 'time'] as const
 const HEARTBEAT = ['last_trade_id', 'product_id'] as const
+
+/**
+ * The product of a book message, also of one that is cut off: the book is not numbered, so nothing else would tell that
+ * one was lost.
+ */
+const BOOK_NAME = /^\{"type":"(?:l2update|snapshot)","product_id":"([^"]{1,64})"/
 
 /** Their channels of ours. The heartbeats name the last trade, so that a missed one is noticed. */
 const ASKED: Partial<Record<Channel, readonly string[]>> = {
@@ -70,7 +76,7 @@ class CoinbaseDecoder implements Decoder {
     try {
       update = this.#scan(frame) ?? this.#parse(frame)
     } catch (error) {
-      update = this.#unreadable(frame, reasonOf(error))
+      update = unreadable(error, frame, BOOK_NAME, this.#context)
     }
     if ('kind' in update) emit(update)
     else for (const one of update) emit(one)
@@ -157,13 +163,6 @@ class CoinbaseDecoder implements Decoder {
         return book(symbol, false, bids, asks, time)
       }),
     )
-  }
-
-  /** The book is not numbered: a message of it that cannot be read must make that book unknown, whatever is broken. */
-  #unreadable(frame: string, reason: string): Decoded {
-    const name = /^\{"type":"(?:l2update|snapshot)","product_id":"([^"]{1,64})"/.exec(frame)?.[1]
-    const symbol = name === undefined ? undefined : this.#context.symbolOf(name)
-    return { kind: 'malformed', reason, ...(symbol !== undefined && { channel: 'orderbook', symbol }) }
   }
 
   #ticker([

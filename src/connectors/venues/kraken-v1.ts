@@ -9,6 +9,7 @@ import {
   type JsonObject,
   levelsOf,
   parseJson,
+  parsePlainJson,
   Unreadable,
 } from '../../market/json.ts'
 import { Scanner } from '../../market/scanner.ts'
@@ -21,9 +22,12 @@ import {
   type Decoder,
   type DecoderContext,
   grouped,
-  reasonOf,
+  unreadable,
   type Venue,
 } from '../venue.ts'
+
+/** The pair of a book message, also of one with a broken beginning. */
+const BOOK_NAME = /"book-\d{1,4}","([^"]{1,64})"\]$/
 
 const TIMEFRAMES = ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '15d']
 const TIMEFRAME_OF = new Map(TIMEFRAMES.map((timeframe) => [String(timeframeMinutes(timeframe)), timeframe]))
@@ -102,7 +106,7 @@ class KrakenV1Decoder implements Decoder {
     try {
       updates = this.#scan(frame) ?? this.#parse(frame)
     } catch (error) {
-      updates = { kind: 'malformed', reason: reasonOf(error) }
+      updates = unreadable(error, frame, BOOK_NAME, this.#context)
     }
     if ('kind' in updates) emit(updates)
     else for (const update of updates) emit(update)
@@ -208,7 +212,7 @@ class KrakenV1Decoder implements Decoder {
 
   #parse(frame: string): Decoded | readonly Decoded[] {
     // Events hold no number whose digits matter; data is in lists.
-    if (frame.startsWith('{')) return this.#event(JSON.parse(frame) as JsonObject)
+    if (frame.startsWith('{')) return this.#event(parsePlainJson(frame) as JsonObject)
     const json = parseJson(frame)
     if (!isArray(json)) throw new Unreadable('no list')
     const pair = asText(json.at(-1))

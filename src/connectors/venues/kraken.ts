@@ -23,7 +23,7 @@ import {
   type Decoder,
   type DecoderContext,
   grouped,
-  reasonOf,
+  unreadable,
   type Venue,
 } from '../venue.ts'
 
@@ -46,6 +46,9 @@ const TRADE = ['symbol', 'side', 'price', 'qty', 'trade_id', 'timestamp'] as con
 const CANDLE = [
   ...(['symbol', 'open', 'high', 'low', 'close', 'trades', 'volume', 'interval_begin', 'interval'] as const),
 ]
+
+/** The symbol of a book message, also of one that is cut off. */
+const BOOK_NAME = /^\{"channel":"book",.{0,100}"symbol":"([^"]{1,64})"/
 
 const TIMEFRAMES = ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '15d']
 const TIMEFRAME_OF = new Map(TIMEFRAMES.map((timeframe) => [String(timeframeMinutes(timeframe)), timeframe]))
@@ -99,7 +102,7 @@ class KrakenDecoder implements Decoder {
     try {
       updates = this.#scan(frame) ?? this.#parse(frame)
     } catch (error) {
-      updates = [{ kind: 'malformed', reason: reasonOf(error) }]
+      updates = [unreadable(error, frame, BOOK_NAME, this.#context)]
     }
     for (const update of updates) emit(update)
   }
@@ -177,7 +180,9 @@ class KrakenDecoder implements Decoder {
       case 'ticker':
         return data.map((item) => this.#ticker(fieldsOf(item, TICKER)))
       case 'ohlc':
-        return data.flatMap((item) => this.#candle(fieldsOf(item, CANDLE), snapshot))
+        return data.flatMap((item, index) =>
+          this.#candle(fieldsOf(item, CANDLE), snapshot && index < data.length - 1),
+        )
       case 'heartbeat':
         return [{ kind: 'heartbeat' }]
       case 'status':
@@ -240,8 +245,11 @@ class KrakenDecoder implements Decoder {
     )
   }
 
-  /** Kraken never says that a candle is closed; the first frame of the next one does, so the old one goes out again. */
-  #candle(values: Values, snapshot: boolean): readonly Decoded[] {
+  /**
+   * Kraken never says that a candle is closed; the first frame of the next one does, so the old one goes out again. Those
+   * of a snapshot but its last are `past`.
+   */
+  #candle(values: Values, past: boolean): readonly Decoded[] {
     const [name, open, high, low, close, trades, volume, begin, interval] = values
     const made = this.#of(name, (symbol) =>
       attempt('ohlcv', symbol, () => {
@@ -258,24 +266,30 @@ class KrakenDecoder implements Decoder {
           close: decimalOf(close, 'close'),
           volume: decimalOf(volume, 'volume'),
           trades: trades === undefined ? undefined : Number(idOf(trades, 'number of trades')),
-          closed: false,
+          closed: past,
           origin: 'venue',
           revision: 0,
         }
-        return { kind: 'event', channel: 'ohlcv', symbol, timeframe, payload }
+        return {
+          kind: 'event',
+          channel: 'ohlcv',
+          symbol,
+          timeframe,
+          flags: past ? ['backfilled'] : undefined,
+          payload,
+        }
       }),
     )
-    return made.kind === 'event' ? this.#closing(made, snapshot) : [made]
+    return made.kind === 'event' && !past ? this.#closing(made) : [made]
   }
 
-  #closing(made: Decoded & { kind: 'event' }, snapshot: boolean): readonly Decoded[] {
+  #closing(made: Decoded & { kind: 'event' }): readonly Decoded[] {
     const key = `${made.symbol}|${made.timeframe}`
     const before = this.#candles.get(key)
     this.#candles.set(key, made)
     if (before?.payload.type !== 'ohlcv' || made.payload.type !== 'ohlcv') return [made]
     if (before.payload.openTime >= made.payload.openTime) return [made]
-    const closed = { ...before, payload: { ...before.payload, closed: true } }
-    return [snapshot ? { ...closed, flags: ['backfilled'] } : closed, made]
+    return [{ ...before, payload: { ...before.payload, closed: true } }, made]
   }
 
   #answer(json: JsonObject): readonly Decoded[] {
