@@ -50,6 +50,11 @@ class Venue {
     return `ws://127.0.0.1:${(this.#server.address() as { port: number }).port}`
   }
 
+  async listening(): Promise<this> {
+    if (!this.#server.address()) await once(this.#server, 'listening')
+    return this
+  }
+
   async run(perSecond: number, seconds: number): Promise<void> {
     this.sent = 0
     const began = performance.now()
@@ -252,7 +257,7 @@ async function measure(
 async function main(): Promise<void> {
   const rows: Figures[] = []
   for (const name of ['feedgate', 'bare ws relay']) {
-    const venue = new Venue()
+    const venue = await new Venue().listening()
     const server =
       name === 'feedgate'
         ? await startGateway(venue.url)
