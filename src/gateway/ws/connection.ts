@@ -9,7 +9,7 @@ export interface ConnectionLimits {
   readonly pingMs: number
   /** Bytes that may wait in this process before a client is behind. */
   readonly backlogBytes: number
-  /** Longest time that bytes may wait without the socket ever being empty. */
+  /** Longest time in which a client with bytes waiting may read less than that. */
   readonly stalledMs: number
 }
 
@@ -34,8 +34,9 @@ export class Connection implements Sender {
   #closeCode: number | undefined
   #pingedAt = performance.now()
   #answeredAt = performance.now()
-  /** Since when bytes wait. */
+  /** Since when bytes wait, and how many had been taken by then. */
   #stalledAt: number | undefined
+  #takenThen = 0
   #drained: (() => void) | undefined
 
   constructor(
@@ -97,7 +98,17 @@ export class Connection implements Sender {
   write(bytes: Buffer): void {
     if (!this.open) return
     this.#socket.write(bytes)
-    if (this.#socket.writableLength > 0) this.#stalledAt ??= performance.now()
+    if (this.#socket.writableLength > 0 && this.#stalledAt === undefined) this.#watch(performance.now())
+  }
+
+  #watch(now: number): void {
+    this.#stalledAt = now
+    this.#takenThen = this.#taken
+  }
+
+  /** Bytes that the kernel has taken. */
+  get #taken(): number {
+    return this.#socket.bytesWritten - this.#socket.writableLength
   }
 
   /** A message of the gateway's own, at once. */
@@ -144,8 +155,9 @@ export class Connection implements Sender {
   /** Called every second or so: pings, and ends who does not answer or does not read. */
   check(now: number): void {
     if (!this.open) return
-    const { pingMs, stalledMs } = this.#limits
+    const { pingMs, stalledMs, backlogBytes } = this.#limits
     if (this.#socket.writableLength === 0) this.#stalledAt = undefined
+    else if (this.#taken - this.#takenThen > backlogBytes) this.#watch(now)
     if (this.#stalledAt !== undefined && now - this.#stalledAt > stalledMs) this.tooSlow()
     else if (now - this.#answeredAt > 2.5 * pingMs) this.close(4201, 'no pong')
     else if (now - this.#pingedAt >= pingMs) {

@@ -67,8 +67,9 @@ export class Feeds {
   find(selection: Selection): readonly Topic[] {
     const found = this.catalog.find(selection)
     if (isWildcard(selection.pattern)) {
-      for (const topic of this.#settled) if (selects(selection, topic)) this.#settled.delete(topic)
-      for (const topic of found) if (this.#feeds.has(topic)) this.#settled.add(topic)
+      const followed = new Set(found.filter((topic) => this.#feeds.has(topic)))
+      for (const topic of this.#settled)
+        if (!followed.has(topic) && selects(selection, topic)) this.#settled.delete(topic)
     }
     return found
   }

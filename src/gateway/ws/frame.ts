@@ -60,6 +60,21 @@ function payloadStart(frame: Buffer): number {
   return length < 126 ? 2 : length === 126 ? 4 : 10
 }
 
+/** Frames in runs of about `bytes`, so that of a long write it can be seen how far it got. */
+export function* runsOf(frames: readonly Buffer[], bytes: number): Iterable<readonly Buffer[]> {
+  let run: Buffer[] = []
+  let length = 0
+  for (const frame of frames) {
+    run.push(frame)
+    length += frame.length
+    if (length < bytes) continue
+    yield run
+    run = []
+    length = 0
+  }
+  if (run.length > 0) yield run
+}
+
 /** Several frames as one write. */
 export function joinFrames(frames: readonly Buffer[]): Buffer {
   return frames.length === 1 ? frames[0]! : Buffer.concat(frames)

@@ -2,7 +2,7 @@ import type { Micros } from '../../market/event.ts'
 import type { Connection } from './connection.ts'
 import { DueItems } from './due.ts'
 import type { Fanout, Sender } from './fanout.ts'
-import { arrayFrame, joinFrames } from './frame.ts'
+import { arrayFrame, joinFrames, runsOf } from './frame.ts'
 import type { Group, Groups, Member } from './group.ts'
 import { type Position, samePosition } from './outgoing.ts'
 import type { Taker, View, ViewItem } from './view.ts'
@@ -15,6 +15,8 @@ const MAX_PACED_EVENTS = 500
 /** Events and bytes that wait for a client that reads too slowly; beyond either it is closed with 4100. */
 const MAX_BEHIND_EVENTS = 10_000
 const MAX_BEHIND_BYTES = 4 * 1_048_576
+/** First values of many topics leave in several writes. */
+const MAX_WRITE_BYTES = 256 * 1_024
 
 /**
  * What one client is to be sent. It shares its frames with a group of clients of the same views whenever it can; by
@@ -159,9 +161,11 @@ export class Outbox implements Taker, Sender, Member {
     }
     if (frames.length === 0) return
     const array = this.#batch || this.#pacer !== undefined
-    const bytes = array ? arrayFrame(frames) : joinFrames(frames)
-    this.write(bytes)
-    this.#fanout.sent(array ? 1 : frames.length, bytes.length)
+    for (const run of array ? [frames] : runsOf(frames, MAX_WRITE_BYTES)) {
+      const bytes = array ? arrayFrame(run) : joinFrames(run)
+      this.write(bytes)
+      this.#fanout.sent(array ? 1 : run.length, bytes.length)
+    }
   }
 
   #tellSlow(): void {

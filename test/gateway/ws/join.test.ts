@@ -164,6 +164,8 @@ describe('joining a topic', () => {
     // Somebody else asks for it first: it is still new for the pattern.
     const other = await gateway.client({ tier: 'institutional' })
     await other.ask({ type: 'subscribe', channel: 'trades', symbols: ['ETH/USDT'] }, 'subscribed')
+    const third = await gateway.client({ tier: 'premium' })
+    await third.ask({ type: 'subscribe', channel: 'trades', symbols: ['*'] }, 'subscribed')
     await gateway.cache.apply([1, 2, 3].map((id) => gateway.event(late, trade(id))))
     const never = gateway.carry('venue', 'trades', 'BTC/EUR')
     await gateway.publish(never, trade(9))
