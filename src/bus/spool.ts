@@ -4,6 +4,9 @@ import { EncodedEvent } from '../market/encoded-event.ts'
 import { conflationKey, type EventType, type Payload } from '../market/event.ts'
 import { parseTopic } from '../market/topic.ts'
 
+/** While events come one by one their lines are written together so often, ms: a write each would cost more than all else. */
+const TOGETHER_MS = 5
+
 /** A file is begun anew beyond this, so that what was recorded can be deleted. */
 const SEGMENT_BYTES = 8 << 20
 
@@ -14,9 +17,9 @@ interface Segment {
 }
 
 /**
- * What the embedded bus has handed out and the recorder has not stored yet, on disk: one line an event, written before
- * any client sees it. The kernel keeps what was written when the process is killed, so nothing that a client saw is
- * lost; the next start records it. As large as the recorder's queue, which is bounded.
+ * What the embedded bus has handed out and the recorder has not stored yet, on disk: one line an event, written at once
+ * or, while many come, within 5 ms. The kernel keeps what was written when the process is killed, and the next start
+ * records it: nothing that a client saw longer ago than that is lost. As large as the recorder's queue, which is bounded.
  */
 export class Spool {
   /** What an earlier process left, in its order. Some of it may be stored already: recording is exactly once. */
@@ -27,6 +30,9 @@ export class Spool {
   #file: number | undefined
   #bytes = 0
   #number = 0
+  /** Lines to be written; what comes in within `TOGETHER_MS`. */
+  #lines: Buffer[] = []
+  #timer: NodeJS.Timeout | undefined
   /** The last write broke off: its rest must not grow together with the next line. */
   #torn = false
 
@@ -39,16 +45,40 @@ export class Spool {
       .flatMap((name) => this.#recover(name))
   }
 
+  /** Throws when the disk is full; then nothing was taken. */
   append(events: readonly EncodedEvent[]): void {
     const segment = this.#current()
-    const parts: Buffer[] = this.#torn ? [NEWLINE] : []
-    for (const event of events) parts.push(Buffer.from(`${event.topic.id}\t`), event.bytes, NEWLINE)
-    const lines = Buffer.concat(parts)
+    const before = this.#lines.length
+    for (const event of events) this.#lines.push(Buffer.from(`${event.topic.id}\t`), event.bytes, NEWLINE)
+    if (!this.#timer || this.#torn) {
+      try {
+        this.#write()
+      } catch (error) {
+        this.#lines.length = before
+        throw error
+      }
+      this.#timer ??= setTimeout(() => this.#writeLater(), TOGETHER_MS)
+    }
+    segment.left += events.length
+  }
+
+  #writeLater(): void {
+    this.#timer = undefined
+    if (this.#lines.length === 0) return
+    try {
+      this.#write()
+    } catch {
+      // The next append tries again, and tells.
+    }
+  }
+
+  #write(): void {
+    const lines = Buffer.concat(this.#torn ? [NEWLINE, ...this.#lines] : this.#lines)
     this.#torn = true
     for (let at = 0; at < lines.length; ) at += writeSync(this.#file as number, lines, at)
     this.#torn = false
+    this.#lines = []
     this.#bytes += lines.length
-    segment.left += events.length
   }
 
   /** The oldest `count` events are stored. */
@@ -69,6 +99,8 @@ export class Spool {
   }
 
   close(): void {
+    clearTimeout(this.#timer)
+    this.#writeLater()
     if (this.#file !== undefined) closeSync(this.#file)
     this.#file = undefined
     for (const { path, left } of this.#segments.splice(0)) if (left === 0) rmSync(path, { force: true })
@@ -77,7 +109,10 @@ export class Spool {
   #current(): Segment {
     const current = this.#segments.at(-1)
     if (current && this.#file !== undefined && this.#bytes < SEGMENT_BYTES) return current
-    if (this.#file !== undefined) closeSync(this.#file)
+    if (this.#file !== undefined) {
+      this.#write()
+      closeSync(this.#file)
+    }
     const segment = { path: join(this.#folder, `${String(++this.#number).padStart(12, '0')}.log`), left: 0 }
     this.#file = openSync(segment.path, 'a', 0o600)
     this.#bytes = 0
