@@ -38,14 +38,6 @@ class BookSide {
 
   /** Keeps the level in its place; size "0" removes it. */
   set(ticks: Ticks, level: Level, removes: boolean): void {
-    const best = this.ticks.length - 1
-    if (best < 0 || this.ticks[best]! < ticks) {
-      if (removes) return
-      this.ticks.push(ticks)
-      this.levels.push(level)
-      this.touched = 0
-      return
-    }
     const at = this.#find(ticks)
     const found = this.ticks[at] === ticks
     if (removes && !found) return
@@ -172,9 +164,27 @@ export class OrderBook {
   #fill(side: BookSide, levels: readonly Level[], sign: 1 | -1): void {
     const end = levels.length - 1
     const bestFirst = end > 0 && this.#ticks(levels[0]![0], sign) > this.#ticks(levels[end]![0], sign)
-    for (let at = 0; at <= end; at++) this.#put(side, levels[bestFirst ? end - at : at]!, sign)
+    let sorted = true
+    for (let at = 0; at <= end && sorted; at++)
+      sorted = this.#append(side, levels[bestFirst ? end - at : at]!, sign)
+    if (!sorted) {
+      side.clear()
+      for (const level of levels) this.#put(side, level, sign)
+    }
     side.truncate(this.#limit)
     side.touched = 0
+  }
+
+  /** False where the level is no better than the last. */
+  #append(side: BookSide, level: Level, sign: 1 | -1): boolean {
+    const size = level[1]
+    const ticks = this.#ticks(level[0], sign)
+    const last = side.ticks.length - 1
+    if ((last >= 0 && side.ticks[last]! >= ticks) || isZero(size)) return false
+    this.#learnSize(size)
+    side.ticks.push(ticks)
+    side.levels.push(level)
+    return true
   }
 
   #change(side: BookSide, levels: readonly Level[], sign: 1 | -1): readonly Level[] {
@@ -185,10 +195,13 @@ export class OrderBook {
   }
 
   #put(side: BookSide, level: Level, sign: 1 | -1): void {
-    const size = level[1]
+    this.#learnSize(level[1])
+    side.set(this.#ticks(level[0], sign), level, isZero(level[1]))
+  }
+
+  #learnSize(size: Decimal): void {
     const dot = size.indexOf('.')
     if (dot >= 0 && size.length - dot - 1 > this.#sizeScale) this.#sizeScale = size.length - dot - 1
-    side.set(this.#ticks(level[0], sign), level, isZero(size))
   }
 
   /** Digits are read without `Number`: it is slower, and wrong above 2^53. */
