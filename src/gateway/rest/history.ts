@@ -2,9 +2,10 @@ import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import Type from 'typebox'
 import type { Identity } from '../../auth/auth.ts'
-import type { HistoryQuery } from '../../store/store.ts'
+import type { HistoryQuery, StoredEvent } from '../../store/store.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import { select, timeRange } from './access.ts'
+import { BookHistory } from './book-history.ts'
 import { csvOf } from './csv.ts'
 import { sendList } from './list.ts'
 import type { RoutePlugin } from './route.ts'
@@ -52,7 +53,7 @@ export function historyRoutes(ports: GatewayPorts): RoutePlugin {
         schema: {
           summary: 'Stored events, oldest first',
           description:
-            'In the order of receivedTime, topic, epoch and seq. What is older than the window of the tier is not shown.',
+            'In the order of receivedTime, topic, epoch and seq. What is older than the window of the tier is not shown; books are shown at the depth that it allows.',
           tags: ['market data'],
           security: SECURED,
           params: strict({ channel: ChannelName }),
@@ -84,17 +85,15 @@ export async function sendHistory(
     ...timeRange(request, allowed),
     ...(request.cursor === undefined ? {} : { cursor: request.cursor }),
   }
+  const bodiesOf = bodiesFor(ports, selection.channel, allowed.depth)
   const format = request.format ?? formatOf(accept)
   if (format === 'json') {
     const { items, next } = await ports.store.history({ ...query, limit: request.limit ?? DEFAULT_LIMIT })
-    return sendList(
-      reply,
-      items.map(({ body }) => body),
-      next,
-    )
+    return sendList(reply, await bodiesOf(items), next)
   }
   const { type, head, line } = format === 'csv' ? csv(selection.channel) : NDJSON
-  const pages = linesOf(ports, query, request.limit ?? Infinity, line)
+  const lines = async (items: readonly StoredEvent[]) => (await bodiesOf(items)).map(line).join('')
+  const pages = linesOf(ports, query, request.limit ?? Infinity, lines)
   // The first page is there before the answer begins, so that what is wrong can still be told as a problem.
   const first = await pages.next()
   const stream = Readable.from(following(head + (first.done ? '' : first.value), pages), {
@@ -103,6 +102,13 @@ export async function sendHistory(
   // The answer has begun: all that is left is to end it without its proper end, and to say so here.
   stream.on('error', ({ message }) => ports.log.warn({ error: message }, 'a streamed history broke off'))
   return reply.type(type).send(stream)
+}
+
+/** The stored text of events; of books, what the caller's depth leaves of them. */
+function bodiesFor(ports: GatewayPorts, channel: HistoryQuery['channel'], depth: number) {
+  const books = channel === 'orderbook' && depth < Infinity ? new BookHistory(ports.store, depth) : undefined
+  return async (items: readonly StoredEvent[]): Promise<readonly string[]> =>
+    books ? books.bodies(items) : items.map(({ body }) => body)
 }
 
 const NDJSON = { type: 'application/x-ndjson; charset=utf-8', head: '', line: (body: string) => `${body}\n` }
@@ -122,14 +128,15 @@ async function* linesOf(
   ports: GatewayPorts,
   query: Omit<HistoryQuery, 'limit'>,
   limit: number,
-  line: (body: string) => string,
+  lines: (items: readonly StoredEvent[]) => Promise<string>,
 ): AsyncGenerator<string, void> {
   let left = limit
   let cursor = query.cursor
   while (left > 0) {
     const page = { ...query, limit: Math.min(left, STREAM_PAGE) }
     const { items, next } = await ports.store.history(cursor === undefined ? page : { ...page, cursor })
-    if (items.length > 0) yield items.map(({ body }) => line(body)).join('')
+    const text = await lines(items)
+    if (text !== '') yield text
     if (next === null) return
     cursor = next
     left -= items.length
