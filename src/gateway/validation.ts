@@ -27,16 +27,29 @@ interface PropertySchema {
 export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const compiled = Compile(schema)
   const properties = (schema as { properties?: Record<string, PropertySchema> }).properties ?? {}
+  const part = PART[httpPart ?? ''] ?? 'field'
   const integers = Object.keys(properties).filter((name) => properties[name]?.type === 'integer')
   return (value: unknown) => {
     const input = httpPart === 'body' ? value : withIntegers(value as Record<string, unknown>, integers)
+    const unclean = controlCharacterIn(input)
+    if (unclean !== undefined) return { error: refusal(`${part} ${unclean} holds a control character`) }
     if (compiled.Check(input)) return { value: input }
     const errors: readonly Finding[] = compiled.Errors(input)
     const error = errors.find(({ keyword }) => keyword === 'additionalProperties') ?? errors[0]
-    return {
-      error: new FeedgateError('bad-request', sentence(error, properties, PART[httpPart ?? ''] ?? 'field')),
-    }
+    return { error: refusal(sentence(error, properties, part)) }
   }
+}
+
+function refusal(detail: string): FeedgateError {
+  return new FeedgateError('bad-request', detail)
+}
+
+const CONTROL = /\p{Cc}/u
+
+/** No name, id, symbol or time has one, and a database takes no NUL. */
+function controlCharacterIn(input: unknown): string | undefined {
+  if (typeof input !== 'object' || input === null) return undefined
+  return Object.entries(input).find(([, value]) => typeof value === 'string' && CONTROL.test(value))?.[0]
 }
 
 function withIntegers(input: Record<string, unknown>, names: readonly string[]): Record<string, unknown> {

@@ -1,7 +1,7 @@
 import type { Entitlement, Identity } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
 import { CHANNELS, type Channel, isChannel, type Micros } from '../../market/event.ts'
-import type { Topic } from '../../market/topic.ts'
+import { SUBJECT_ID, type Topic } from '../../market/topic.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import { parseTime } from '../time.ts'
 
@@ -78,6 +78,12 @@ export async function select(
   const { channel, allowed } = requireChannel(ports, identity, named.channel)
   if (named.timeframe !== undefined && !CHANNELS[channel].timeframe)
     throw new FeedgateError('bad-request', `query parameter timeframe is for candles: ${channel} has none`)
+  const { subject: what } = CHANNELS[channel]
+  if (named.symbol !== undefined && what !== 'symbol' && !SUBJECT_ID.test(named.symbol))
+    throw new FeedgateError(
+      'bad-request',
+      `query parameter symbol must be an ${what} of 1 to 128 characters: letters, digits and _.:@+-`,
+    )
   if (named.source !== undefined) requireSource(ports, identity, channel, named.source)
   const sources = named.source === undefined ? visibleSources(ports, identity, channel) : undefined
   const selection: Selection = {

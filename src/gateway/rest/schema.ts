@@ -11,8 +11,9 @@ export const ChannelName = Type.String({
   pattern: '^[A-Za-z0-9_-]{1,64}$',
   description: 'name of a channel (`ticker`)',
 })
+/** Venues have names of their own: a word is well-formed, and unknown (422) where there is no such timeframe. */
 export const TimeframeName = Type.String({
-  pattern: '^[0-9]{1,4}[A-Za-z]{1,3}$',
+  pattern: '^[A-Za-z0-9_-]{1,16}$',
   description: 'timeframe of candles (`1m`)',
 })
 export const Source = Type.Optional(SourceName)

@@ -58,15 +58,15 @@ describe('every error of the table', () => {
 describe('a request that cannot be served', () => {
   const body = (value: object) => JSON.stringify(value)
 
-  it.each<
-    [
-      string,
-      () => Promise<{ status: number; body: { code: string; detail: string } }>,
-      number,
-      string,
-      RegExp,
-    ]
-  >([
+  type Refused = [
+    string,
+    () => Promise<{ status: number; body: { code: string; detail: string } }>,
+    number,
+    string,
+    RegExp,
+  ]
+
+  it.each<Refused>([
     ['to no route', () => gateway.get('/v2/everything'), 404, 'not-found', /GET/],
     ['by a method that the route has not', () => post('/v1/sources', '{}'), 404, 'not-found', /POST/],
     ['with a path that is no UTF-8', () => gateway.get('/v1/odds/%ff'), 400, 'bad-request', /percent/],
@@ -227,6 +227,43 @@ describe('a request that cannot be served', () => {
       400,
       'bad-request',
       /eventId/,
+    ],
+    [
+      'for an event id that cannot be, in a query',
+      () => gateway.get('/v1/history/odds?symbol=MATCH%20001'),
+      400,
+      'bad-request',
+      /eventId/,
+    ],
+    [
+      'for a conversation of another tenant by its inner name',
+      () => gateway.get('/v1/latest?channel=status&symbol=acme/CONV_1'),
+      400,
+      'bad-request',
+      /conversationId/,
+    ],
+    ...[
+      '/v1/history/trades?symbol=A%00',
+      '/v1/latest?symbol=%00',
+      '/v1/gaps?symbol=%1b',
+      '/v1/candles?source=a&symbol=%00&timeframe=1m',
+      '/v1/orderbook?source=a&symbol=%0a',
+      '/admin/keys/%00',
+    ].map(
+      (path): Refused => [
+        `with a control character: ${path}`,
+        () => gateway.get(path),
+        400,
+        'bad-request',
+        /control character/,
+      ],
+    ),
+    [
+      'with a control character in its body',
+      () => post('/admin/keys', '{"tenant":"a","tier":"basic","name":"a\\u0000b"}'),
+      400,
+      'bad-request',
+      /field name holds a control character/,
     ],
     ['of a later version', () => gateway.get('/v1/instruments'), 501, 'not-implemented', /instruments/],
     ['of a later version, of the admin', () => gateway.get('/admin/audit'), 501, 'not-implemented', /audit/],
