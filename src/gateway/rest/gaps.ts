@@ -1,7 +1,9 @@
 import Type from 'typebox'
-import { isChannel } from '../../market/event.ts'
+import type { Identity } from '../../auth/auth.ts'
+import { FeedgateError } from '../../errors.ts'
+import { CHANNELS, type Channel, isChannel } from '../../market/event.ts'
 import type { GatewayPorts } from '../gateway.ts'
-import { requireSource, select, timeRange, visibleSources } from './access.ts'
+import { findTopic, requireSource, select, subjectOf, timeRange, visibleSources } from './access.ts'
 import { sendList } from './list.ts'
 import type { RoutePlugin } from './route.ts'
 import { answers, ChannelName, Event, listOf, Paging, SECURED, Source, Subject, strict } from './schema.ts'
@@ -46,6 +48,8 @@ export function gapsRoutes(ports: GatewayPorts): RoutePlugin {
           limit,
           ...(cursor === undefined ? {} : { cursor }),
         })
+        if (channel === undefined && symbol !== undefined && items.length === 0)
+          await requireSymbol(ports, identity, { source, symbol })
         const seen = items.filter(({ topic }) => ports.auth.entitled(identity, topic).allowed)
         return sendList(
           reply,
@@ -55,4 +59,19 @@ export function gapsRoutes(ports: GatewayPorts): RoutePlugin {
       },
     )
   }
+}
+
+/** Rejects with unknown-symbol (422) what no channel that the caller has knows. */
+async function requireSymbol(
+  ports: GatewayPorts,
+  identity: Identity,
+  { source, symbol }: { readonly source: string | undefined; readonly symbol: string },
+): Promise<void> {
+  for (const channel of Object.keys(CHANNELS) as Channel[]) {
+    if (!ports.auth.entitled(identity, { source: source ?? '*', channel }).allowed) continue
+    const sources = source === undefined ? visibleSources(ports, identity, channel) : [source]
+    const subject = subjectOf(identity, channel, symbol)
+    if (await findTopic(ports, { channel, subject, ...(sources ? { sources } : {}) })) return
+  }
+  throw new FeedgateError('unknown-symbol', `no source has anything of ${symbol}: GET /v1/sources lists them`)
 }

@@ -38,7 +38,9 @@ export function latestRoutes(ports: GatewayPorts): RoutePlugin {
           ...(timeframe === undefined ? {} : { timeframe }),
         })
         const wanted = images.filter(
-          ({ topic }) => symbol === undefined || topic.subject === subjectOf(identity, topic.channel, symbol),
+          ({ topic }) =>
+            ports.auth.entitled(identity, topic).allowed &&
+            (symbol === undefined || topic.subject === subjectOf(identity, topic.channel, symbol)),
         )
         if (symbol !== undefined && channel === undefined && wanted.length === 0)
           throw new FeedgateError(

@@ -232,6 +232,14 @@ describe('GET /v1/latest', () => {
   it('shows of everything what the caller may see', async () => {
     const { body } = await gateway.get('/v1/latest?symbol=BTC/USDT', await gateway.newKey('basic'))
     expect(body.items.map(({ type }: { type: string }) => type)).toEqual(['trade'])
+    const hiddenTicker = series(
+      symbolTopic('ticker', 'HIDDEN', 'closed'),
+      NOW,
+    )({ type: 'ticker', bid: '1.0' })
+    await gateway.ports.cache.apply([hiddenTicker])
+    const hidden = await gateway.get('/v1/latest?symbol=HIDDEN', gateway.keys.institutional)
+    expect(hidden).toMatchObject({ status: 422, body: { code: 'unknown-symbol' } })
+    expect((await gateway.get('/v1/latest?symbol=HIDDEN')).status).toBe(200)
     const { text } = await gateway.get('/v1/latest', gateway.keys.institutional)
     expect(text).not.toMatch(/CONV_2|"closed"/)
   })
@@ -291,6 +299,14 @@ describe('GET /v1/orderbook', () => {
 })
 
 describe('GET /v1/candles', () => {
+  it('knows no timeframe that is none, in whatever words', async () => {
+    for (const path of [
+      '/v1/candles?source=sim&symbol=BTC/USDT&timeframe=bogus',
+      '/v1/history/ohlcv?timeframe=bogus',
+    ])
+      expect(await gateway.get(path)).toMatchObject({ status: 422, body: { code: 'unknown-timeframe' } })
+  })
+
   it('makes candles of the trades stored', async () => {
     const { body } = await gateway.get(
       `/v1/candles?source=sim&symbol=BTC/USDT&timeframe=2m&from=${NOW}&to=${NOW + 60 * MINUTE}`,
@@ -320,6 +336,13 @@ describe('GET /v1/gaps', () => {
     expect(itemsIn(all.text)).toBe([gapEvent, bookGap].map(bodyOf).join(','))
     const basic = await gateway.get('/v1/gaps', await gateway.newKey('basic'))
     expect(itemsIn(basic.text)).toBe(bodyOf(gapEvent))
+    for (const path of ['symbol=NO/PE', 'source=sim&symbol=NO/PE'])
+      expect(await gateway.get(`/v1/gaps?${path}`)).toMatchObject({
+        status: 422,
+        body: { code: 'unknown-symbol' },
+      })
+    const none = await gateway.get('/v1/gaps?source=sim&symbol=MATCH_001')
+    expect(none).toMatchObject({ status: 200, body: { items: [] } })
     const one = await gateway.get('/v1/gaps?channel=orderbook&source=sim&symbol=ETH/USDT')
     expect(itemsIn(one.text)).toBe(bodyOf(bookGap))
     expect(await gateway.get('/v1/gaps?source=nowhere')).toMatchObject({ status: 422 })
