@@ -27,6 +27,7 @@ export class Tenants {
   readonly #builtIn: readonly string[]
   /** Served before the store is open, with the last ceiling known. */
   readonly #immediate: string | undefined
+  readonly #startedAt: string
   readonly #lookups: LookupCache<LiveTenant | undefined>
   /** Bounded by the tenants that there are, which only admins can add to. */
   readonly #live = new Map<string, LiveTenant>()
@@ -36,6 +37,7 @@ export class Tenants {
     this.#sql = sql
     this.#builtIn = options.builtIn
     this.#immediate = options.immediate
+    this.#startedAt = new Date(options.now()).toISOString()
     this.#lookups = new LookupCache(KEEP_TENANTS, KEEP_MS, options.now)
   }
 
@@ -69,7 +71,11 @@ export class Tenants {
 
   async list(): Promise<readonly Tenant[]> {
     const { rows } = await this.#sql.query<Row>(`SELECT ${COLUMNS} FROM tenants ORDER BY id`)
-    return rows.map(tenantOf)
+    const stored = rows.map(tenantOf)
+    const builtIn = this.#builtIn
+      .filter((id) => !stored.some(({ tenant }) => tenant === id))
+      .map((tenant) => ({ tenant, tier: 'institutional' as const, createdAt: this.#startedAt }))
+    return [...stored, ...builtIn]
   }
 
   /** Undefined: no such tenant. */

@@ -122,8 +122,7 @@ function requestOf(act: Act, body: RequestBody): SourceRequest {
       'not-supported-yet',
       'venues of this version serve public data only and take no credentials: leave field credentials out',
     )
-  for (const url of [body.url, body.restUrl])
-    if (url !== undefined && !URL.canParse(url)) throw new FeedgateError('bad-request', `${url} is not a URL`)
+  for (const url of [body.url, body.restUrl]) if (url !== undefined) requireUrl(url)
   if (act === 'subscribe' || act === 'unsubscribe') requireSubscription(body)
   if (channel === undefined) return rest
   if (!isChannel(channel))
@@ -132,6 +131,14 @@ function requestOf(act: Act, body: RequestBody): SourceRequest {
       `there is no channel ${channel}: accepted are ${Object.keys(CHANNELS).join(', ')}`,
     )
   return { ...rest, channel }
+}
+
+/** A URL is shown and stored as it is, so it may hold no credential. */
+function requireUrl(text: string): void {
+  if (!URL.canParse(text)) throw new FeedgateError('bad-request', `${text} is not a URL`)
+  const { username, password } = new URL(text)
+  if (username !== '' || password !== '')
+    throw new FeedgateError('bad-request', 'a URL must hold no user name and no password')
 }
 
 function requireSubscription({ channel, symbol, timeframe }: RequestBody): void {

@@ -29,7 +29,9 @@ const POLICY = [
 
 const LOOPBACK_PEER = /^(127(\.\d{1,3}){3}|::1|::ffff:127(\.\d{1,3}){3})$/
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i
-const FORWARDING = /^(x-forwarded-.*|forwarded|x-real-ip|via)$/
+/** The standard's, and those of the proxies in use. */
+const FORWARDING =
+  /^(x-)?forwarded|^via$|^x-real-ip$|client-?ip$|^cf-|connecting-ip$|^x-(original|envoy|proxyuser)-/
 
 /** The console's page, and in demo mode the token that it shows live data with. */
 export function consoleRoutes(ports: GatewayPorts, folder = CONSOLE): RoutePlugin {

@@ -83,6 +83,7 @@ describe('POST /market-data/websocket', () => {
     ['connect', { exchangeId: 'a|b' }, 400, /exchangeId/],
     ['connect', { exchangeId: 'a', url: 'http://x' }, 400, /url/],
     ['connect', { exchangeId: 'a', url: 'ws://:99999' }, 400, /URL/],
+    ['connect', { exchangeId: 'a', url: 'ws://me:secret-of-a-venue@host' }, 400, /no password/],
     ['connect', { exchangeId: 'a', credentials: { apiKey: 'secret-of-a-venue' } }, 422, /credentials/],
     ['subscribe', { exchangeId: 'a', symbol: 'B/C' }, 400, /field channel is missing/],
     ['subscribe', { exchangeId: 'a', channel: 'ticker' }, 400, /field symbol is missing/],
@@ -165,7 +166,8 @@ describe('keys and tenants', () => {
     expect((await gateway.get('/admin/tenants/low')).body).toMatchObject({ tier: 'basic' })
     expect(
       (await gateway.get('/admin/tenants')).body.items.map((one: { tenant: string }) => one.tenant),
-    ).toContain('default')
+    ).toEqual(expect.arrayContaining(['default', 'demo', 'low']))
+    expect((await gateway.get('/admin/tenants/demo')).body).toMatchObject({ tier: 'institutional' })
     expect((await put('nobody', 'basic')).status).toBe(404)
     expect((await put('default', 'institutional')).status).toBe(200)
     expect(await put('low', 'gold')).toMatchObject({ status: 422, body: { code: 'unknown-tier' } })

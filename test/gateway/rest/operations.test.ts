@@ -188,6 +188,7 @@ describe('POST /console/token', () => {
     ['a sandboxed page', { origin: 'null' }],
     ['a proxy', { 'x-forwarded-for': '127.0.0.1' }],
     ['a proxy that names its protocol', { 'x-forwarded-proto': 'http' }],
+    ['a proxy with a header of its own', { 'cf-connecting-ip': '192.0.2.1' }],
     ['a proxy by the standard', { forwarded: 'for=127.0.0.1' }],
     ['another machine', {}, '192.168.1.20'],
   ])('gives nothing to %s', async (_, headers, address) => {
