@@ -5,7 +5,8 @@ import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { FeedgateError } from './errors.ts'
 import { CHANNELS } from './market/event.ts'
 
-const SecretText = (description: string) => Type.String({ minLength: 32, description })
+/** Its length is counted in bytes, which a schema cannot: see `checkTogether`. */
+const SecretText = (description: string) => Type.String({ minLength: 1, description })
 
 const Reconnect = Type.Object(
   {
@@ -149,6 +150,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, co
     const value = env[environmentName(name)]
     if (value !== undefined && value !== '') raw[name] = fromText(name, value)
   }
+  const asksAnonymousTier = raw.anonymousTier !== undefined
   for (const [name, schema] of Object.entries(Settings.properties)) {
     if (raw[name] === undefined && 'default' in schema) raw[name] = schema.default
   }
@@ -177,7 +179,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, co
   }
   return {
     ...values,
-    ...(demo && env.ANONYMOUS_TIER === undefined ? { anonymousTier: 'basic' as const } : {}),
+    ...(demo && !asksAnonymousTier ? { anonymousTier: 'basic' as const } : {}),
     demo,
     mayMakeSecrets,
     ...(fromFile === undefined ? {} : { file: named ?? './feedgate.yaml' }),

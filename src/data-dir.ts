@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import {
   accessSync,
   constants,
+  existsSync,
   linkSync,
   mkdirSync,
   readFileSync,
@@ -9,7 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { FeedgateError } from './errors.ts'
 
 /**
@@ -43,6 +44,8 @@ export function openDataDir(path: string): DataDir {
   const lock = join(path, 'gateway.lock')
   const endpoint = join(path, 'gateway.json')
   takeLock(path, lock)
+  // Of an owner that was killed: commands must not take it for this one's.
+  rmSync(endpoint, { force: true })
   let held = true
   return {
     path,
@@ -71,7 +74,7 @@ export function writePrivate(path: string, text: string): void {
 
 export function makeDataDir(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
+    makeFolders(resolve(path))
     accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK)
     // Access rights do not tell of a read-only file system; a write does.
     const probe = join(path, `.probe-${process.pid}`)
@@ -84,6 +87,19 @@ export function makeDataDir(path: string): void {
       `setting DATA_DIR (dataDir) is ${JSON.stringify(path)}, which cannot be written (${code}): accepted is a folder that this user can create or write`,
       { cause },
     )
+  }
+}
+
+/** Node's own way to make parents never ends where one cannot be made, in `/proc` for one. */
+function makeFolders(path: string): void {
+  if (existsSync(path)) return
+  const parent = dirname(path)
+  if (parent !== path) makeFolders(parent)
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (cause) {
+    // Another process may have made it meanwhile.
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause
   }
 }
 

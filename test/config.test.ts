@@ -72,6 +72,15 @@ describe('settings', () => {
     expect(() => loadConfig(env)).toThrow(/^[^\n]*$/)
   })
 
+  it('count a secret in bytes', () => {
+    expect(loadConfig({ JWT_SECRET: 'ä'.repeat(16) }).jwtSecret).toBe('ä'.repeat(16))
+    expect(() => loadConfig({ JWT_SECRET: 'ä'.repeat(15) })).toThrow(/JWT_SECRET.*32 bytes/)
+  })
+
+  it('take an empty variable for none', () => {
+    expect(loadConfig({ ANONYMOUS_TIER: '' })).toMatchObject({ demo: true, anonymousTier: 'basic' })
+  })
+
   it('never show the value of a secret', () => {
     expect(() => loadConfig({ JWT_SECRET: 'hunter2' })).toThrow(/^(?!.*hunter2).*JWT_SECRET.*hidden/)
   })

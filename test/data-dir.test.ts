@@ -15,6 +15,18 @@ describe('the data directory', () => {
     expect(existsSync(path)).toBe(true)
   })
 
+  it('says so at once where it cannot be made', () => {
+    expect(() => openDataDir('/proc/nowhere/data')).toThrow(/DATA_DIR.*cannot be written/)
+  })
+
+  it('forgets where a gateway was that was killed', () => {
+    const path = folder()
+    writeFileSync(join(path, 'gateway.json'), '{"url":"http://localhost:1","adminKey":"old"}')
+    const held = openDataDir(path)
+    expect(findRunningGateway(path)).toBeUndefined()
+    held.release()
+  })
+
   it('lets one gateway in at a time', () => {
     const path = folder()
     const held = openDataDir(path)
