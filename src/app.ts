@@ -46,6 +46,7 @@ const TIERS: readonly TierName[] = ['basic', 'premium', 'institutional']
 const CLIENT_GRACE_MS = 300
 
 export function openStore(config: Config, log: Log = SILENT): Store {
+  refuseOtherEngines(config)
   return createPgliteStore({ dataDir: config.dataDir, log })
 }
 
@@ -56,7 +57,8 @@ export function openAuth(config: Config): { auth: Auth; store: Store } {
 }
 
 export async function createApp(config: Config, roles: ReadonlySet<Role>, log: Log): Promise<App> {
-  refuseWhatIsNotBuilt(config, roles)
+  refuseOtherEngines(config)
+  refuseSomeRoles(roles)
   const dataDir = openDataDir(config.dataDir)
   try {
     return await assemble(config, log, dataDir)
@@ -170,7 +172,8 @@ function buildAuth(
   })
 }
 
-function refuseWhatIsNotBuilt(config: Config, roles: ReadonlySet<Role>): void {
+/** Also for commands: none may work on a database that was not meant. */
+function refuseOtherEngines(config: Config): void {
   for (const [setting, value] of Object.entries({
     DATABASE_URL: config.databaseUrl,
     KAFKA_BROKERS: config.kafkaBrokers,
@@ -182,6 +185,9 @@ function refuseWhatIsNotBuilt(config: Config, roles: ReadonlySet<Role>): void {
         `setting ${setting} is set, but this version runs on its embedded engines only: unset it`,
       )
   }
+}
+
+function refuseSomeRoles(roles: ReadonlySet<Role>): void {
   if (ROLES.some((role) => !roles.has(role)))
     throw new FeedgateError(
       'bad-setting',

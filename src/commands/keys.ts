@@ -4,6 +4,7 @@ import type { ApiKey, TierName } from '../auth/auth.ts'
 import { type Config, loadConfig } from '../config.ts'
 import { findRunningGateway, openDataDir, type RunningGateway } from '../data-dir.ts'
 import { FeedgateError } from '../errors.ts'
+import type { Store } from '../store/store.ts'
 import { printer } from './printer.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -83,8 +84,11 @@ async function withKeys<T>(config: Config, work: (store: KeyStore) => Promise<T>
   const running = findRunningGateway(config.dataDir)
   if (running) return work(remoteKeys(running))
   const dataDir = openDataDir(config.dataDir)
-  const { auth, store } = openAuth(config)
+  let store: Store | undefined
   try {
+    const opened = openAuth(config)
+    const { auth } = opened
+    store = opened.store
     await store.ready()
     return await work({
       create: (spec) => auth.createKey(spec),
@@ -92,7 +96,7 @@ async function withKeys<T>(config: Config, work: (store: KeyStore) => Promise<T>
       delete: (id) => auth.deleteKey(id),
     })
   } finally {
-    await store.close()
+    await store?.close()
     dataDir.release()
   }
 }

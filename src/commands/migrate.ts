@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { openStore } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { findRunningGateway, openDataDir } from '../data-dir.ts'
+import type { Store } from '../store/store.ts'
 import { printer } from './printer.ts'
 
 export function migrateCommand(env: Readonly<Record<string, string | undefined>>): Command {
@@ -20,12 +21,13 @@ export function migrateCommand(env: Readonly<Record<string, string | undefined>>
         return
       }
       const dataDir = openDataDir(config.dataDir)
-      const store = openStore(config)
+      let store: Store | undefined
       try {
+        store = openStore(config)
         await store.ready()
         print({ migrated: true, by: 'command' }, 'The schema is up to date.')
       } finally {
-        await store.close()
+        await store?.close()
         dataDir.release()
       }
     })

@@ -81,10 +81,11 @@ function guard(server: FastifyInstance): void {
       'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
     })
     if (closing) throw new FeedgateError('shutting-down', 'this gateway is shutting down: try again')
-    if (
-      request.headers.upgrade?.toLowerCase() === 'websocket' &&
-      !/^\/ws(\/|$)/.test(request.routeOptions.url ?? '')
-    ) {
+    const isWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
+    const forWebSocket = /^\/ws(\/|$)/.test(request.routeOptions.url ?? '')
+    if (forWebSocket && !isWebSocket)
+      throw new FeedgateError('bad-request', 'this path takes WebSocket connections only')
+    if (isWebSocket && !forWebSocket) {
       reply.header('connection', 'close')
       throw new FeedgateError(
         'not-found',

@@ -91,6 +91,18 @@ describe('a wrong call or setting', () => {
     server.close()
   })
 
+  it.each([['start'], ['migrate'], ['keys', 'list']])(
+    'works on no other database than the one asked for: %s',
+    async (...args) => {
+      const env = {
+        DATABASE_URL: 'postgres://localhost/x',
+        DATA_DIR: await temporaryFolder(),
+        HOST: '127.0.0.1',
+      }
+      await expectOneLine(args, env, 2, /DATABASE_URL.*embedded engines only/)
+    },
+  )
+
   it('says that the data directory cannot be written', async () => {
     const file = join(await temporaryFolder(), 'a-file')
     await writeFile(file, '')
@@ -167,6 +179,14 @@ describe('a running gateway', () => {
     })
     expect(await admin('connect', { exchangeId: 'x'.repeat(1_000_000) })).toMatchObject({ status: 413 })
     expect(await admin('connect', { exchangeId: 'demo-crypto', surprise: 1 })).toMatchObject({ status: 400 })
+  })
+
+  it('answers a plain request to a WebSocket path with a problem document', async () => {
+    for (const path of ['/ws', '/ws/odds', '/ws/status'])
+      expect(await rest<{ code: string }>(gateway, path)).toMatchObject({
+        status: 400,
+        body: { code: 'bad-request' },
+      })
   })
 
   it('tells a socket what was wrong with its message, and goes on', async () => {
