@@ -242,9 +242,14 @@ describe('supervision', () => {
     await until('connected', () => states(upstream).includes('connected'))
     await until('stale', () => states(upstream).includes('stale'), 12_000)
     venue.mute = false
-    await until('connected again', () => states(upstream).at(-1) === 'connected' && venue.asked.length > 0)
-    expect(states(upstream)).toEqual(['connecting', 'connected', 'stale', 'reconnecting', 'connected'])
-  })
+    // The next connection may have been made while the venue was still mute: then it is one more that goes stale.
+    await until(
+      'connected again',
+      () => states(upstream).at(-1) === 'connected' && venue.asked.length > 0,
+      20_000,
+    )
+    expect(states(upstream).slice(0, 4)).toEqual(['connecting', 'connected', 'stale', 'reconnecting'])
+  }, 40_000)
 })
 
 describe('a restart', () => {
