@@ -24,6 +24,7 @@ export const ERRORS = {
     retryable: true,
     title: 'Connection limit reached',
   },
+  'request-timeout': { status: 408, ws: 400, retryable: true, title: 'Request took too long' },
   'too-large': { status: 413, ws: 400, close: 1009, retryable: false, title: 'Message too large' },
   'unsupported-media-type': { status: 415, ws: 400, retryable: false, title: 'Unsupported media type' },
   'unknown-exchange': { status: 422, ws: 422, retryable: false, title: 'Unknown exchange' },

@@ -71,12 +71,19 @@ export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket
     socket.destroy()
     return
   }
-  const detail =
-    error.code === 'HPE_HEADER_OVERFLOW' ? 'the headers are too large' : 'the request is not valid HTTP'
-  const problem = new FeedgateError('bad-request', detail)
+  const problem = brokenRequest(error.code)
+  const { status } = ERRORS[problem.code]
   const body = JSON.stringify(problemOf(problem))
   socket.end(
-    `HTTP/1.1 400 ${STATUS_CODES[400]}\r\ncontent-type: ${PROBLEM_TYPE}\r\n` +
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${PROBLEM_TYPE}\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   )
+}
+
+function brokenRequest(code: string | undefined): FeedgateError {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new FeedgateError('request-timeout', 'the request did not arrive in time')
+  const detail =
+    code === 'HPE_HEADER_OVERFLOW' ? 'the headers are too large' : 'the request is not valid HTTP'
+  return new FeedgateError('bad-request', detail)
 }

@@ -11,6 +11,7 @@ import { apiRoutes } from './rest/routes.ts'
 import { validatorCompiler } from './validation.ts'
 
 const BODY_LIMIT = 256 * 1_024
+const REQUEST_TIMEOUT_MS = 30_000
 
 /** The HTTP server, not yet listening. `plugins` are registered beside the REST routes (the WebSocket endpoints). */
 export async function createServer(
@@ -20,8 +21,9 @@ export async function createServer(
   const server = fastify({
     logger: false,
     bodyLimit: BODY_LIMIT,
-    // A slow body may not hold a connection for longer.
-    requestTimeout: 30_000,
+    // A slow request may not hold a connection for longer.
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: 5_000 },
     forceCloseConnections: true,
     return503OnClosing: false,
     exposeHeadRoutes: false,

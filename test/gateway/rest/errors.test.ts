@@ -1,9 +1,11 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import fastify from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ERRORS, type ErrorCode, FeedgateError } from '../../../src/errors.ts'
-import { errorHandler } from '../../../src/gateway/problem.ts'
+import { answerBrokenRequest, errorHandler } from '../../../src/gateway/problem.ts'
 import { ADMIN_KEY, closedStore, startRest, type TestGateway } from './gateway.ts'
 
 let gateway: TestGateway
@@ -302,10 +304,10 @@ describe('on a real socket', () => {
     port = (gateway.server.server.address() as AddressInfo).port
   })
 
-  const speak = (text: string) =>
+  const speak = (text: string, to = port) =>
     new Promise<string>((done) => {
       let answer = ''
-      const socket = connect(port, '127.0.0.1', () => socket.write(text))
+      const socket = connect(to, '127.0.0.1', () => socket.write(text))
       socket.on('data', (data) => {
         answer += data
       })
@@ -317,6 +319,19 @@ describe('on a real socket', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 400 /)
     expect(answer).toContain('application/problem+json')
     expect(answer).toContain('"code":"bad-request"')
+  })
+
+  it('what comes too slowly gets a problem document, and its connection ends', async () => {
+    const { headersTimeout, requestTimeout } = gateway.server.server
+    expect([headersTimeout, requestTimeout]).toEqual([30_000, 30_000])
+    const slow = createServer({ headersTimeout: 50, requestTimeout: 50, connectionsCheckingInterval: 20 })
+    slow.on('clientError', answerBrokenRequest).listen(0, '127.0.0.1')
+    await once(slow, 'listening')
+    const { port } = slow.address() as AddressInfo
+    const answer = await speak('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{', port)
+    expect(answer).toMatch(/^HTTP\/1\.1 408 /)
+    expect(answer).toContain('"code":"request-timeout"')
+    slow.close()
   })
 
   it('a WebSocket on another path gets 404, and its connection ends', async () => {
