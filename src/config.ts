@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { FeedgateError } from './errors.ts'
-import { CHANNELS } from './market/event.ts'
+import { CHANNELS, type Channel } from './market/event.ts'
 
 /** Its length is counted in bytes, which a schema cannot: see `checkTogether`. */
 const SecretText = (description: string) => Type.String({ minLength: 1, description })
@@ -293,5 +293,13 @@ function checkTogether(values: SettingValues): void {
   for (const [i, source] of (values.sources ?? []).entries()) {
     if (ids.has(source.id)) throw wrong(`sources.${i}.id`, source.id, 'an id that no other source has')
     ids.add(source.id)
+    for (const [j, { channel, timeframe }] of (source.subscriptions ?? []).entries()) {
+      const name = `sources.${i}.subscriptions.${j}.timeframe`
+      const needed = CHANNELS[channel as Channel].timeframe
+      if (needed && timeframe === undefined)
+        throw wrong(name, 'not set', `one, such as 1m: ${channel} needs it`)
+      if (!needed && timeframe !== undefined)
+        throw wrong(name, timeframe, `none: ${channel} has no timeframes`)
+    }
   }
 }

@@ -94,6 +94,14 @@ describe('settings', () => {
       'sources:\n  - { id: a, subscriptions: [{ channel: smoke, symbols: [X] }] }\n',
       /channel is "smoke".*ticker, trades/,
     ],
+    [
+      'sources:\n  - { id: a, subscriptions: [{ channel: ohlcv, symbols: [X] }] }\n',
+      /sources\.0\.subscriptions\.0\.timeframe is "not set".*such as 1m/,
+    ],
+    [
+      'sources:\n  - { id: a, subscriptions: [{ channel: ticker, symbols: [X], timeframe: 1m }] }\n',
+      /timeframe is "1m".*ticker has no timeframes/,
+    ],
     ['sources:\n  - { id: a, url: "http://x" }\n', /sources\.0\.url is "http:\/\/x"/],
     ['- 1\n- 2\n', /must be a mapping/],
     ['port: [\n', /not valid YAML/],
