@@ -7,8 +7,9 @@ export interface Sender {
 }
 
 /**
- * When things are sent: what was handled in one turn of the event loop leaves together at its end. Idle, that is at
- * once; busy, what has queued meanwhile is joined.
+ * When things are sent: what one batch of events became leaves together, as soon as the batch is handled. Idle, that is
+ * at once; busy, what has queued meanwhile is one batch. What comes otherwise (joins, drained sockets, paces) leaves at
+ * the end of the turn of the event loop.
  */
 export class Fanout {
   readonly #now: () => Micros

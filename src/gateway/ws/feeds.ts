@@ -53,6 +53,8 @@ export class Feeds {
       }
       if ((index + 1) % FLUSH_EVERY === 0) this.fanout.flush()
     }
+    // A batch is what has queued: what it became leaves now, not a turn of the event loop later.
+    this.fanout.flush()
   }
 
   /** A topic's first event here: patterns of earlier subscriptions may cover it. */
