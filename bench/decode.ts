@@ -79,7 +79,10 @@ interface Numbered {
   readonly topic: Topic
   seq: number
 }
-interface Held extends Numbered {
+/** By channel and symbol: they exist from the subscription on, not from the first message. */
+type Topics = Map<string, Map<string, Numbered>>
+interface Held {
+  readonly numbered: Numbered
   readonly book: OrderBook
   local: VenueId | undefined
   known: boolean
@@ -91,12 +94,13 @@ interface Held extends Numbered {
 class Pipeline {
   readonly #capture: Capture
   readonly #books = new Map<string, Held>()
-  readonly #topics = new Map<string, Map<string, Numbered>>()
+  readonly #topics: Topics
   readonly #decode: (text: string) => void
   bytes = 0
 
-  constructor(capture: Capture) {
+  constructor(capture: Capture, topics: Topics) {
     this.#capture = capture
+    this.#topics = topics
     const decoder = capture.venue.createDecoder({ symbolOf: (name) => name })
     const take = (update: Decoded) => this.#take(update)
     this.#decode = (text) => decoder.decode(text, take)
@@ -134,22 +138,22 @@ class Pipeline {
     if (book.crossed()) throw new Error(`crossed book of ${update.symbol}`)
     const { bids, asks } = update
     const kind = update.snapshot ? 'snapshot' : 'delta'
-    this.#publish(held, update, { type: 'orderbook', kind, bids, asks, depth: this.#capture.depth })
+    this.#publish(held.numbered, update, { type: 'orderbook', kind, bids, asks, depth: this.#capture.depth })
     for (const diff of held.waiting.splice(0)) this.#book(diff)
   }
 
   #held(symbol: string): Held {
     let held = this.#books.get(symbol)
     if (!held) {
-      const topic = topicOf(this.#capture.venue.id, 'orderbook', symbol)
+      const numbered = this.#topic({ channel: 'orderbook', symbol })
       const book = new OrderBook({ truncateTo: this.#capture.depth })
-      held = { topic, seq: 0, book, local: undefined, known: false, waiting: [] }
+      held = { numbered, book, local: undefined, known: false, waiting: [] }
       this.#books.set(symbol, held)
     }
     return held
   }
 
-  #topic({ channel, symbol, timeframe }: DecodedEvent): Numbered {
+  #topic({ channel, symbol, timeframe }: Pick<DecodedEvent, 'channel' | 'symbol' | 'timeframe'>): Numbered {
     let topics = this.#topics.get(channel)
     if (!topics) {
       topics = new Map()
@@ -211,10 +215,13 @@ const CONTESTANTS: Readonly<Record<string, Contestant>> = {
     for (const { text } of messages) if (JSON.parse(text)) count++
     return count
   },
-  feedgate: (capture, messages) => () => {
-    const pipeline = new Pipeline(capture)
-    for (const message of messages) pipeline.take(message)
-    return pipeline.bytes
+  feedgate: (capture, messages) => {
+    const topics: Topics = new Map()
+    return () => {
+      const pipeline = new Pipeline(capture, topics)
+      for (const message of messages) pipeline.take(message)
+      return pipeline.bytes
+    }
   },
   'tardis-dev': ({ exchange }, messages) => {
     // It takes fetched books in an envelope of its own.

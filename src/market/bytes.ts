@@ -1,8 +1,10 @@
 /**
  * Events share slabs of this size, as Node's own small buffers do: an event that is kept for long keeps no more than
- * this. Larger ones get a buffer of their own.
+ * this.
  */
 const SLAB_BYTES = 8 * 1024
+/** Larger events are written here, and copied out; what is larger still is not kept for the next. */
+const DESK_BYTES = 256 * 1024
 
 const ZERO = 48
 const HALF_SPLIT = 1e9
@@ -36,9 +38,10 @@ function digitsOf(value: number): number {
  * and little left for the garbage collector.
  */
 export class ByteWriter {
-  #bytes = new Uint8Array(SLAB_BYTES)
+  #bytes: Uint8Array = Buffer.allocUnsafeSlow(SLAB_BYTES)
   #start = 0
   #end = 0
+  #desk: Uint8Array = Buffer.allocUnsafeSlow(DESK_BYTES)
 
   /** Characters of one byte each; anything else must go through `text`. */
   ascii(text: string): void {
@@ -101,24 +104,25 @@ export class ByteWriter {
 
   /** The bytes written since the last `take`, as a buffer that nothing is written to any more. */
   take(): Buffer {
-    const { buffer, length } = this.#bytes
-    const taken = Buffer.from(buffer, this.#start, this.#end - this.#start)
+    const taken = Buffer.from(this.#bytes.buffer, this.#start, this.#end - this.#start)
     this.#start = this.#end
-    if (length === SLAB_BYTES) return taken
-    this.#renew(SLAB_BYTES)
+    if (this.#bytes.length === SLAB_BYTES) return taken
+    this.#moveTo(Buffer.allocUnsafeSlow(SLAB_BYTES))
     return Buffer.from(taken)
   }
 
   #reserve(length: number): void {
+    if (this.#end + length <= this.#bytes.length) return
     const needed = this.#end + length - this.#start
-    if (this.#end + length > this.#bytes.length) this.#renew(needed <= SLAB_BYTES ? SLAB_BYTES : 2 * needed)
+    if (needed <= SLAB_BYTES) this.#moveTo(Buffer.allocUnsafeSlow(SLAB_BYTES))
+    else this.#moveTo(needed <= DESK_BYTES ? this.#desk : Buffer.allocUnsafeSlow(2 * needed))
   }
 
-  /** Goes on in a new slab, with what is written of the event so far. */
-  #renew(size: number): void {
+  /** Goes on there, with what is written of the event so far. */
+  #moveTo(bytes: Uint8Array): void {
     const begun = this.#bytes.subarray(this.#start, this.#end)
-    this.#bytes = new Uint8Array(size)
-    this.#bytes.set(begun)
+    bytes.set(begun)
+    this.#bytes = bytes
     this.#start = 0
     this.#end = begun.length
   }
