@@ -31,7 +31,7 @@ interface CaptureCall {
 export function captureCommand(): Command {
   return new Command('capture')
     .description('record raw frames of a venue, for feedgate play')
-    .requiredOption('--source <kind>', 'venue: binance, coinbase, kraken, kraken-v1')
+    .requiredOption('--source <kind>', 'a native venue, such as kraken')
     .requiredOption('--channel <names>', 'ticker, trades, orderbook, ohlcv; several with commas')
     .requiredOption('--symbols <symbols>', 'such as BTC/USD,ETH/USD')
     .option('--timeframe <name>', 'of ohlcv, such as 1m')
