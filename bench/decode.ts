@@ -248,12 +248,12 @@ const CONTESTANTS: Readonly<Record<string, Contestant>> = {
 
 /** Passes are repeated inside a measurement until it is long enough for the clock; the first are for the compiler. */
 function measure(passes: Readonly<Record<string, () => number>>, messages: number): Record<string, number> {
-  const rounds = options.quick ? 5 : 25
+  const rounds = options.quick ? 9 : 75
   const times = new Map(Object.keys(passes).map((name) => [name, [] as number[]]))
   for (const pass of Object.values(passes)) timed(pass, options.quick ? 300 : 1500)
   for (let round = 0; round < rounds; round++) {
     for (const [name, pass] of Object.entries(passes))
-      times.get(name)!.push((timed(pass, options.quick ? 20 : 80) * 1000) / messages)
+      times.get(name)!.push((timed(pass, options.quick ? 15 : 30) * 1000) / messages)
   }
   return Object.fromEntries([...times].map(([name, all]) => [name, median(all)]))
 }

@@ -1,4 +1,4 @@
-import type { Candle, Channel, Level, Micros, Ticker, Trade } from '../../market/event.ts'
+import type { Candle, Level, Micros, Ticker, Trade } from '../../market/event.ts'
 import {
   asText,
   decimalOf,
@@ -25,30 +25,18 @@ import {
   unreadable,
   type Venue,
 } from '../venue.ts'
+import { DEPTHS, LIMITS, OpenCandles, OURS, parsePairs, TIMEFRAME_OF, TIMEFRAMES } from './kraken.ts'
 
 /** The pair of a book message, also of one with a broken beginning. */
 const BOOK_NAME = /"book-\d{1,4}","([^"]{1,64})"\]$/
 
-const TIMEFRAMES = ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '15d']
-const TIMEFRAME_OF = new Map(TIMEFRAMES.map((timeframe) => [String(timeframeMinutes(timeframe)), timeframe]))
 const MINUTE_MICROS = 60_000_000
-
-const DEPTHS = { bookDepths: [10, 25, 100, 500, 1000], defaultBookDepth: 1000 }
 
 /** v1 has names of its own for two assets. */
 const VENUE_ASSET = new Map([
   ['BTC', 'XBT'],
   ['DOGE', 'XDG'],
 ])
-const OUR_ASSET = new Map([...VENUE_ASSET].map(([ours, theirs]) => [theirs, ours]))
-
-/** Our channel of theirs. */
-const OURS: Readonly<Record<string, Channel>> = Object.assign(Object.create(null), {
-  ticker: 'ticker',
-  trade: 'trades',
-  book: 'orderbook',
-  ohlc: 'ohlcv',
-})
 
 function venueSymbol(symbol: string): string | undefined {
   return venuePair(
@@ -94,8 +82,7 @@ function emptyMaps(): BookMaps {
 class KrakenV1Decoder implements Decoder {
   readonly #context: DecoderContext
   readonly #scanner = new Scanner()
-  /** The newest candle by symbol and timeframe, bounded by what is subscribed: the next one shows that it is closed. */
-  readonly #candles = new Map<string, Decoded & { kind: 'event' }>()
+  readonly #candles = new OpenCandles()
 
   constructor(context: DecoderContext) {
     this.#context = context
@@ -231,22 +218,12 @@ class KrakenV1Decoder implements Decoder {
       case 'ticker':
         return this.#of(pair, (symbol) => attempt('ticker', symbol, () => tickerOf(symbol, data)))
       case 'ohlc':
-        return this.#closing(
+        return this.#candles.next(
           this.#of(pair, (symbol) => attempt('ohlcv', symbol, () => candleOf(symbol, interval ?? '', data))),
         )
       default:
         return { kind: 'ignored', what: 'channel' }
     }
-  }
-
-  /** Kraken never says that a candle is closed; the first frame of the next one does, so the old one goes out again. */
-  #closing(made: Decoded): readonly Decoded[] {
-    if (made.kind !== 'event' || made.payload.type !== 'ohlcv') return [made]
-    const key = `${made.symbol}|${made.timeframe}`
-    const before = this.#candles.get(key)
-    this.#candles.set(key, made)
-    if (before?.payload.type !== 'ohlcv' || before.payload.openTime >= made.payload.openTime) return [made]
-    return [{ ...before, payload: { ...before.payload, closed: true } }, made]
   }
 
   #event(json: JsonObject): Decoded {
@@ -382,19 +359,7 @@ function candleOf(symbol: string, interval: string, json: Json | undefined): Dec
 }
 
 function parseInstruments(body: string): Instrument[] {
-  const json = parseJson(body)
-  const pairs = isObject(json) ? json.result : undefined
-  if (!isObject(pairs)) throw new Unreadable('no pairs')
-  return Object.values(pairs).flatMap((pair) => {
-    const name = isObject(pair) ? asText(pair.wsname) : undefined
-    const status = isObject(pair) ? asText(pair.status) : undefined
-    if (name === undefined) return []
-    const symbol = name
-      .split('/')
-      .map((asset) => OUR_ASSET.get(asset) ?? asset)
-      .join('/')
-    return [{ symbol, venueSymbol: name, status: status ?? '' }]
-  })
+  return parsePairs(body).map(({ symbol, v1Name, status }) => ({ symbol, venueSymbol: v1Name, status }))
 }
 
 /** Kraken spot, API v1: frozen, still served. */
@@ -406,13 +371,7 @@ export const venue: Venue = {
   channels: Object.values(OURS),
   timeframes: TIMEFRAMES,
   ...DEPTHS,
-  limits: {
-    messagesPerSecond: 10,
-    subscriptionsPerConnection: 300,
-    subscriptionsPerMessage: 50,
-    connects: { count: 150, perMs: 600_000 },
-    restWeightPerMinute: 60,
-  },
+  limits: LIMITS,
   // Their guide: nothing for 5 s is a dead connection. Heartbeats come each second, but only with a subscription.
   heartbeat: { silentMs: 5_000, ping: { everyMs: 2_000, frame: (id) => `{"event":"ping","reqid":${id}}` } },
   book: { snapshots: 'stream', truncates: true, checksum: (book) => book.krakenChecksum() },

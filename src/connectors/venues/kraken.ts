@@ -16,7 +16,7 @@ import {
 import { Scanner } from '../../market/scanner.ts'
 import { timeframeMinutes, venuePair } from '../../market/symbol.ts'
 import { isoMicros } from '../../market/time.ts'
-import type { Decoded, Instrument, Subscription } from '../connector.ts'
+import type { Decoded, DecodedEvent, Instrument, Subscription } from '../connector.ts'
 import {
   attempt,
   bookDepth,
@@ -50,13 +50,16 @@ const CANDLE = [
 /** The symbol of a book message, also of one that is cut off. */
 const BOOK_NAME = /^\{"channel":"book",.{0,100}"symbol":"([^"]{1,64})"/
 
-const TIMEFRAMES = ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '15d']
-const TIMEFRAME_OF = new Map(TIMEFRAMES.map((timeframe) => [String(timeframeMinutes(timeframe)), timeframe]))
+export const TIMEFRAMES = ['1m', '5m', '15m', '30m', '1h', '4h', '1d', '1w', '15d']
+/** By their minutes. */
+export const TIMEFRAME_OF: ReadonlyMap<string, string> = new Map(
+  TIMEFRAMES.map((timeframe) => [String(timeframeMinutes(timeframe)), timeframe]),
+)
 
-const DEPTHS = { bookDepths: [10, 25, 100, 500, 1000], defaultBookDepth: 1000 }
+export const DEPTHS = { bookDepths: [10, 25, 100, 500, 1000], defaultBookDepth: 1000 }
 
-/** Our channel of theirs, and theirs of ours. */
-const OURS: Readonly<Record<string, Channel>> = Object.assign(Object.create(null), {
+/** Our channel of theirs. */
+export const OURS: Readonly<Record<string, Channel>> = Object.assign(Object.create(null), {
   ticker: 'ticker',
   trade: 'trades',
   book: 'orderbook',
@@ -87,11 +90,25 @@ function request(method: string, subscriptions: readonly Subscription[], id: num
   })
 }
 
+/** Kraken never says that a candle is closed; the first frame of the next one does, so the old one goes out again. */
+export class OpenCandles {
+  /** The newest by symbol and timeframe: bounded by what is subscribed. */
+  readonly #newest = new Map<string, DecodedEvent>()
+
+  next(made: Decoded): readonly Decoded[] {
+    if (made.kind !== 'event' || made.payload.type !== 'ohlcv') return [made]
+    const key = `${made.symbol}|${made.timeframe}`
+    const before = this.#newest.get(key)
+    this.#newest.set(key, made)
+    if (before?.payload.type !== 'ohlcv' || before.payload.openTime >= made.payload.openTime) return [made]
+    return [{ ...before, payload: { ...before.payload, closed: true } }, made]
+  }
+}
+
 class KrakenDecoder implements Decoder {
   readonly #context: DecoderContext
   readonly #scanner = new Scanner()
-  /** The newest candle by symbol and timeframe, bounded by what is subscribed: the next one shows that it is closed. */
-  readonly #candles = new Map<string, Decoded & { kind: 'event' }>()
+  readonly #candles = new OpenCandles()
 
   constructor(context: DecoderContext) {
     this.#context = context
@@ -245,10 +262,7 @@ class KrakenDecoder implements Decoder {
     )
   }
 
-  /**
-   * Kraken never says that a candle is closed; the first frame of the next one does, so the old one goes out again. Those
-   * of a snapshot but its last are `past`.
-   */
+  /** Those of a snapshot but its last are `past`. */
   #candle(values: Values, past: boolean): readonly Decoded[] {
     const [name, open, high, low, close, trades, volume, begin, interval] = values
     const made = this.#of(name, (symbol) =>
@@ -280,16 +294,7 @@ class KrakenDecoder implements Decoder {
         }
       }),
     )
-    return made.kind === 'event' && !past ? this.#closing(made) : [made]
-  }
-
-  #closing(made: Decoded & { kind: 'event' }): readonly Decoded[] {
-    const key = `${made.symbol}|${made.timeframe}`
-    const before = this.#candles.get(key)
-    this.#candles.set(key, made)
-    if (before?.payload.type !== 'ohlcv' || made.payload.type !== 'ohlcv') return [made]
-    if (before.payload.openTime >= made.payload.openTime) return [made]
-    return [{ ...before, payload: { ...before.payload, closed: true } }, made]
+    return past ? [made] : this.#candles.next(made)
   }
 
   #answer(json: JsonObject): readonly Decoded[] {
@@ -333,16 +338,34 @@ function levelsOf(json: Json | undefined): Level[] {
   return json.map((level) => levelOf(fieldsOf(level, ['price', 'qty']) as (string | undefined)[]))
 }
 
-function parseInstruments(body: string): Instrument[] {
+const ASSET_OF_V1 = new Map([
+  ['XBT', 'BTC'],
+  ['XDG', 'DOGE'],
+])
+
+/** REST still uses the names of v1, which is why both need this. */
+export function parsePairs(body: string): { symbol: string; v1Name: string; status: string }[] {
   const json = parseJson(body)
   const pairs = isObject(json) ? json.result : undefined
   if (!isObject(pairs)) throw new Unreadable('no pairs')
   return Object.values(pairs).flatMap((pair) => {
-    const [name, status = ''] = fieldsOf(pair, ['wsname', 'status'])
-    // REST still uses the names of v1.
-    const symbol = name?.replace(/\bXBT\b/g, 'BTC').replace(/\bXDG\b/g, 'DOGE')
-    return symbol === undefined ? [] : [{ symbol, venueSymbol: symbol, status }]
+    const [v1Name, status = ''] = fieldsOf(pair, ['wsname', 'status'])
+    if (v1Name === undefined) return []
+    const assets = v1Name.split('/').map((asset) => ASSET_OF_V1.get(asset) ?? asset)
+    return [{ symbol: assets.join('/'), v1Name, status }]
   })
+}
+
+function parseInstruments(body: string): Instrument[] {
+  return parsePairs(body).map(({ symbol, status }) => ({ symbol, venueSymbol: symbol, status }))
+}
+
+export const LIMITS: Venue['limits'] = {
+  messagesPerSecond: 10,
+  subscriptionsPerConnection: 300,
+  subscriptionsPerMessage: 50,
+  connects: { count: 150, perMs: 600_000 },
+  restWeightPerMinute: 60,
 }
 
 /** Kraken spot, API v2. */
@@ -354,13 +377,7 @@ export const venue: Venue = {
   channels: CHANNELS,
   timeframes: TIMEFRAMES,
   ...DEPTHS,
-  limits: {
-    messagesPerSecond: 10,
-    subscriptionsPerConnection: 300,
-    subscriptionsPerMessage: 50,
-    connects: { count: 150, perMs: 600_000 },
-    restWeightPerMinute: 60,
-  },
+  limits: LIMITS,
   // Their guide: nothing for 5 s is a dead connection. Heartbeats come each second, but only with a subscription.
   heartbeat: {
     silentMs: 5_000,
