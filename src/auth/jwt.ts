@@ -10,6 +10,7 @@ export const TOKEN_SECONDS = 15 * 60
 
 const ASYMMETRIC = /^(RS|PS|ES)(256|384|512)$/
 const MAX_TOKEN_LENGTH = 8_192
+const KEY_ID = /^[A-Za-z0-9-]{1,64}$/
 
 /** What another issuer's tokens must carry, and where its keys are. */
 export interface ExternalIssuer {
@@ -57,7 +58,7 @@ export function createTokens(options: {
     const payload = check(token, secret, { algorithms: ['HS256'], clockTimestamp: seconds() })
     if (payload.iss !== undefined && payload.iss !== issuer)
       throw refused(`its issuer is not ${JSON.stringify(issuer)}`)
-    return claimsOf(payload, issuer, true)
+    return { ...claimsOf(payload, issuer, true), ...keyIdOf(payload) }
   }
 
   const verifyExternal = async (token: string, header: { alg: string; kid?: string }): Promise<Claims> => {
@@ -68,8 +69,7 @@ export function createTokens(options: {
       audience: external.audience,
       clockTimestamp: seconds(),
     })
-    const { keyId: _, ...claims } = claimsOf(payload, external.issuer, external.admin)
-    return claims
+    return claimsOf(payload, external.issuer, external.admin)
   }
 
   return {
@@ -118,16 +118,22 @@ function check(token: string, key: string | KeyObject, options: jsonwebtoken.Ver
 }
 
 function claimsOf(payload: JwtPayload, issuer: string, mayBeAdmin: boolean): Claims {
-  const { exp, tier = 'basic', tenant_id: tenant = 'default', key_id: keyId } = payload
+  const { exp, tier = 'basic', tenant_id: tenant = 'default' } = payload
   const subject: unknown = payload.sub ?? payload.nameid
   if (typeof exp !== 'number') throw refused('it has no exp')
   if (typeof subject !== 'string' || subject === '' || subject.length > 256)
     throw refused('it has no sub or nameid of 1 to 256 characters')
   if (!isTierName(tier)) throw refused('its tier is not one of basic, premium, institutional')
   if (typeof tenant !== 'string') throw refused('its tenant_id is no text')
-  if (keyId !== undefined && typeof keyId !== 'string') throw refused('its key_id is no text')
   const admin = mayBeAdmin && hasAdminScope(payload.scope)
-  return { issuer, subject, tenant, tier, admin, expiresAt: exp * 1_000, ...(keyId ? { keyId } : {}) }
+  return { issuer, subject, tenant, tier, admin, expiresAt: exp * 1_000 }
+}
+
+/** Only own tokens end with a key: what another issuer calls so is none of ours. */
+function keyIdOf({ key_id: keyId }: JwtPayload): { keyId?: string } {
+  if (keyId === undefined) return {}
+  if (typeof keyId !== 'string' || !KEY_ID.test(keyId)) throw refused('its key_id is none that a key has')
+  return { keyId }
 }
 
 /** A scope is words with spaces between them, or (some issuers) a list of words. */

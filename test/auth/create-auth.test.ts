@@ -132,6 +132,8 @@ describe('a token', () => {
     ['has no subject', () => own({ sub: undefined }), 'not-authenticated'],
     ['is not yet good', () => own({ nbf: inAnHour() }), 'not-authenticated'],
     ['has a tier that there is not', () => own({ tier: 'platinum' }), 'not-authenticated'],
+    ['names a key that cannot be', () => own({ key_id: 'a\0b' }), 'not-authenticated'],
+    ['names a key that is no text', () => own({ key_id: 7 }), 'not-authenticated'],
     ['is of an unknown tenant', () => own({ tenant_id: 'nobody' }), 'not-authenticated'],
     ['is of a tenant that cannot be', () => own({ tenant_id: "x' OR '1'='1" }), 'not-authenticated'],
     [
@@ -185,6 +187,7 @@ describe('a token', () => {
 
   it('of the other issuer cannot borrow the limits or the life of a key', async () => {
     const { id } = await auth.createKey({ tenant: 'lender', tier: 'basic' })
+    expect(await identify(token(external({ key_id: { of: 'theirs' } })))).toMatchObject({ subject: 'bob' })
     const identity = await identify(token(external({ key_id: id })))
     expect(identity.keyId).toBeUndefined()
     expect(identity.limitKey).toBe(`subject:${JSON.stringify([EXTERNAL.issuer, 'bob'])}`)
