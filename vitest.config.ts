@@ -6,6 +6,7 @@ export default defineConfig({
     exclude: ['test/services/**'],
     testTimeout: 20_000,
     hookTimeout: 30_000,
+    globalSetup: ['test/database-template.ts'],
     pool: 'forks',
     // Most tests wait for sockets and timers: one worker a core, where the default leaves a core idle.
     maxWorkers: 2,

@@ -8,6 +8,7 @@ import {
   Client,
   createKey,
   type Gateway,
+  preparedFolder,
   rest,
   run,
   startGateway,
@@ -127,7 +128,7 @@ describe('a running gateway', () => {
   let watcher: Client
 
   beforeAll(async () => {
-    dataDir = await temporaryFolder()
+    dataDir = await preparedFolder()
     gateway = await startGateway({ dataDir, env: { JWT_SECRET: SECRET, ANONYMOUS_TIER: 'none' } })
     const key = await createKey(gateway, 'institutional')
     watcher = await new Client(`${gateway.url}/ws`, { 'x-api-key': key }).open()

@@ -12,10 +12,10 @@ import {
   hasCaptures,
   type Message,
   type Program,
+  preparedFolder,
   rest,
   startGateway,
   startPlay,
-  temporaryFolder,
   until,
 } from './program.ts'
 
@@ -76,7 +76,7 @@ async function play(
 ): Promise<Run> {
   const port = await freePort()
   const gateway = await startGateway({
-    dataDir: await temporaryFolder(),
+    dataDir: await preparedFolder(),
     config: settings(id, `ws://127.0.0.1:${port}`, symbols, channels),
   })
   running.push(gateway)
@@ -231,7 +231,7 @@ describe.skipIf(!hasCaptures)('recorded traffic, frame for frame, to a client an
     const gaps = await until(async () => {
       const rows = await all<Message>(run.gateway, '/v1/gaps')
       return rows.length > 0 && rows
-    })
+    }, 30_000)
     expect(
       gaps.every((gap) => gap.type === 'gap' && gap.channel === 'orderbook' && gap.reason === 'checksum'),
     ).toBe(true)

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -26,6 +26,14 @@ function environment(extra: Record<string, string>): NodeJS.ProcessEnv {
 
 export function temporaryFolder(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'feedgate-test-'))
+}
+
+/** A data directory whose database is made already; see `test/database-template.ts`. */
+export async function preparedFolder(): Promise<string> {
+  const folder = await temporaryFolder()
+  const database = process.env.FEEDGATE_TEST_DATABASE
+  if (database) await cp(database, join(folder, 'pglite'), { recursive: true })
+  return folder
 }
 
 /** Runs a command of the real program to its end. */
