@@ -6,8 +6,8 @@ const LATEST = Date.UTC(2100) * 1000
 
 const DATE_LENGTH = 10
 /** Most times of a day share their date: its µs are kept from one call to the next. */
-let lastDate = ''
-let lastDateMicros = Number.NaN
+let lastDate = '1970-01-01'
+let lastDateMicros = 0
 
 /** A whole number of µs that can be a time of today's markets; undefined if it is not. */
 export function plausibleMicros(micros: number): Micros | undefined {
@@ -39,21 +39,17 @@ export function secondsMicros(text: string | undefined): Micros | undefined {
 /** RFC 3339 in UTC, with any fraction: `2021-04-17T16:43:37.075687Z`. What is finer than a µs is cut off. */
 export function isoMicros(text: string | undefined): Micros | undefined {
   if (text === undefined || !text.endsWith('Z') || text.charCodeAt(DATE_LENGTH) !== 84) return undefined
-  const date = text.slice(0, DATE_LENGTH)
-  if (date !== lastDate) {
-    lastDate = date
-    lastDateMicros = Date.parse(`${date}T00:00:00Z`) * 1000
+  if (!text.startsWith(lastDate)) {
+    lastDate = text.slice(0, DATE_LENGTH)
+    lastDateMicros = Date.parse(`${lastDate}T00:00:00Z`) * 1000
   }
-  const hours = twoDigits(text, 11)
-  const minutes = twoDigits(text, 14)
-  const seconds = twoDigits(text, 17)
+  const seconds = (twoDigits(text, 11) * 60 + twoDigits(text, 14)) * 60 + twoDigits(text, 17)
   let fraction = 0
-  let unit = 100_000
-  for (let at = 20; at < text.length - 1 && unit >= 1; at++, unit /= 10)
-    fraction += (text.charCodeAt(at) - 48) * unit
-  return plausibleMicros(
-    lastDateMicros + ((hours * 60 + minutes) * 60 + seconds) * 1e6 + Math.round(fraction),
-  )
+  for (let at = 20; at < 26; at++) {
+    const digit = text.charCodeAt(at) - 48
+    fraction = fraction * 10 + (digit >= 0 && digit <= 9 ? digit : 0)
+  }
+  return plausibleMicros(lastDateMicros + seconds * 1e6 + fraction)
 }
 
 function twoDigits(text: string, at: number): number {
