@@ -22,7 +22,7 @@ const Subscription = Type.Object(
   {
     channel: Type.Union(Object.keys(CHANNELS).map((name) => Type.Literal(name))),
     symbols: Type.Array(Type.String({ minLength: 1, maxLength: 128 }), { minItems: 1, maxItems: 10_000 }),
-    timeframe: Type.Optional(Type.String({ pattern: '^[0-9]{1,4}[A-Za-z]{1,3}$' })),
+    timeframe: Type.Optional(Type.String({ pattern: '^[0-9A-Za-z]{1,16}$' })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000 })),
   },
   { additionalProperties: false },

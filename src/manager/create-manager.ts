@@ -35,7 +35,7 @@ const MAX_NOTIFICATIONS = 100
 const MAX_SOURCES = 1_000
 const MAX_SUBSCRIPTIONS = 10_000
 
-/** Throws `bad-setting` for a source whose kind there is not. */
+/** Throws `bad-setting` for a source that cannot be what the settings say. */
 export function createManager(options: ManagerOptions): Manager {
   return new Supervisor(options)
 }
@@ -61,17 +61,10 @@ class Supervisor implements Manager {
   #closed: Promise<void> | undefined
 
   constructor(options: ManagerOptions) {
-    const { connectors, bus, positions, log, now = wallClock } = options
+    const { bus, positions, log, now = wallClock } = options
     this.#options = options
     this.#fromFile = new Map(options.sources.map((spec) => [spec.id, spec]))
-    for (const { id, kind = id } of options.sources) {
-      if (connectors.kinds.includes(kind)) continue
-      const accepted = connectors.kinds.join(', ')
-      throw new FeedgateError(
-        'bad-setting',
-        `setting sources: kind of ${id} is ${kind}: accepted are ${accepted}`,
-      )
-    }
+    for (const spec of options.sources) this.#check(spec)
     this.#publisher = new Publisher(bus, log, (high) => this.#press(high))
     this.#context = {
       publisher: this.#publisher,
@@ -84,6 +77,19 @@ class Supervisor implements Manager {
         this.#notifications.push(notification)
         if (this.#notifications.length > MAX_NOTIFICATIONS) this.#notifications.shift()
       },
+    }
+  }
+
+  /** A wrong setting stops the start: kinds, channels, timeframes and symbols that the source cannot have. */
+  #check(spec: SourceSpec): void {
+    try {
+      const connector = this.#connectorOf(spec)
+      for (const { symbols, ...wanted } of spec.subscriptions ?? [])
+        for (const symbol of symbols) subscriptionOf({ exchangeId: spec.id, symbol, ...wanted }, connector)
+    } catch (cause) {
+      throw new FeedgateError('bad-setting', `setting sources: ${spec.id}: ${(cause as Error).message}`, {
+        cause,
+      })
     }
   }
 

@@ -33,7 +33,7 @@ export const Symbols = Type.Array(Type.String({ minLength: 1, maxLength: 256 }),
 })
 
 export const Timeframe = Type.String({
-  pattern: '^[0-9]{1,4}[A-Za-z]{1,3}$',
+  pattern: '^[0-9A-Za-z]{1,16}$',
   description: 'a timeframe such as 1m or 4h',
 })
 

@@ -63,6 +63,20 @@ describe('a wrong call or setting', () => {
     )
   })
 
+  it.each([
+    ['channel: funding, symbols: [BTC/USDT]', /market, funding of .*no channel funding: accepted are ticker/],
+    [
+      'channel: ohlcv, symbols: [BTC/USDT], timeframe: 7q',
+      /market, ohlcv of .*no timeframe 7q: accepted are 1s/,
+    ],
+    ['channel: trades, symbols: [NOSLASH]', /market, trades of NOSLASH: a symbol is/],
+  ])('names what a source of the file cannot have: %s', async (subscription, message) => {
+    const file = join(await temporaryFolder(), 'settings.yaml')
+    await writeFile(file, `sources: [{ id: market, kind: simulator, subscriptions: [{ ${subscription} }] }]`)
+    const env = { DATA_DIR: await temporaryFolder(), PORT: '0', LOG_LEVEL: 'silent' }
+    await expectOneLine(['start', '--config', file], env, 2, message)
+  })
+
   it('names a setting that is no number', async () => {
     await expectOneLine(['start'], { PORT: 'eighty' }, 2, /PORT.*"eighty".*from 0 to 65535/)
   })

@@ -37,7 +37,7 @@ describe('a message that is wrong', () => {
     ['a symbol that is no text', { ...subscribe, symbols: ['A', 1] }, /field "symbols.1" is 1/],
     ['another depth', { ...subscribe, depth: 7 }, /field "depth" is 7: give 5, 10, 25, 100 or "full"/],
     ['a source with odd characters', { ...subscribe, source: 'a b' }, /field "source"/],
-    ['a timeframe that is none', { ...subscribe, timeframe: 'minute' }, /field "timeframe"/],
+    ['a timeframe that is none', { ...subscribe, timeframe: '1 m' }, /field "timeframe"/],
     ['conflateMs below 0', { ...subscribe, conflateMs: -1 }, /field "conflateMs" is -1/],
     ['a filter that is no decimal', { ...subscribe, filters: { minVolume: 1 } }, /field "filters.minVolume"/],
     ['hours that are none', { ...subscribe, filters: { marketHours: { from: '25:00' } } }, /marketHours/],
