@@ -82,14 +82,18 @@ class Supervisor implements Manager {
 
   /** A wrong setting stops the start: kinds, channels, timeframes and symbols that the source cannot have. */
   #check(spec: SourceSpec): void {
+    let what = spec.id
     try {
       const connector = this.#connectorOf(spec)
-      for (const { symbols, ...wanted } of spec.subscriptions ?? [])
-        for (const symbol of symbols) subscriptionOf({ exchangeId: spec.id, symbol, ...wanted }, connector)
+      for (const { symbols, ...wanted } of spec.subscriptions ?? []) {
+        for (const symbol of symbols) {
+          what = `${spec.id}, ${wanted.channel} of ${symbol}`
+          subscriptionOf({ exchangeId: spec.id, symbol, ...wanted }, connector)
+        }
+      }
     } catch (cause) {
-      throw new FeedgateError('bad-setting', `setting sources: ${spec.id}: ${(cause as Error).message}`, {
-        cause,
-      })
+      const { message } = cause as Error
+      throw new FeedgateError('bad-setting', `setting sources: ${what}: ${message}`, { cause })
     }
   }
 
