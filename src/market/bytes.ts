@@ -6,7 +6,11 @@ const SLAB_BYTES = 8 * 1024
 /** Larger events are written here, and copied out; what is larger still is not kept for the next. */
 const DESK_BYTES = 256 * 1024
 
+const QUOTE = 34
+const COMMA = 44
 const ZERO = 48
+const OPEN = 91
+const CLOSE = 93
 const HALF_SPLIT = 1e9
 const MAX_INTEGER_DIGITS = 16
 const encoder = new TextEncoder()
@@ -51,6 +55,23 @@ export class ByteWriter {
     const start = this.#end
     for (let at = 0; at < length; at++) bytes[start + at] = text.charCodeAt(at)
     this.#end = start + length
+  }
+
+  /** `["price","size"]`: what large events are made of, so in one step. Both are ASCII. */
+  pair(first: string, second: string): void {
+    this.#reserve(first.length + second.length + 7)
+    const bytes = this.#bytes
+    let end = this.#end
+    bytes[end++] = OPEN
+    bytes[end++] = QUOTE
+    for (let at = 0; at < first.length; at++) bytes[end++] = first.charCodeAt(at)
+    bytes[end++] = QUOTE
+    bytes[end++] = COMMA
+    bytes[end++] = QUOTE
+    for (let at = 0; at < second.length; at++) bytes[end++] = second.charCodeAt(at)
+    bytes[end++] = QUOTE
+    bytes[end++] = CLOSE
+    this.#end = end
   }
 
   /** A text as JSON has it, quoted. */

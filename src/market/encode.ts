@@ -103,14 +103,13 @@ function writeBook(book: BookPayload): void {
 }
 
 function writeLevels(levels: readonly Level[]): void {
+  writer.ascii('[')
   for (let at = 0; at < levels.length; at++) {
     const level = levels[at]!
-    writer.ascii(at === 0 ? '[["' : '"],["')
-    writer.ascii(level[0])
-    writer.ascii('","')
-    writer.ascii(level[1])
+    if (at > 0) writer.ascii(',')
+    writer.pair(level[0], level[1])
   }
-  writer.ascii(levels.length === 0 ? '[]' : '"]]')
+  writer.ascii(']')
 }
 
 const BID = bytesOf(',"bid":"')
