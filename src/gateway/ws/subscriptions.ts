@@ -21,7 +21,7 @@ interface Grant {
   /** Absent until the feed is live. */
   view?: View
   /** Asked for; else it came along: `source` events of the sources concerned. */
-  readonly asked: boolean
+  asked: boolean
 }
 
 export interface Granted {
@@ -243,8 +243,13 @@ export class Subscriptions {
       const depth = topic.channel === 'orderbook' ? this.#depthFor(topic, rule.depth) : 0
       if (known?.asked && known.depth === depth) continue
       if (!known?.asked) this.#count(topic, 1)
-      if (known?.view) leaves.push(known.view)
       const after = known?.view && this.#outbox.position(known.view)
+      // What came along so far goes on: its newest event is not sent a second time.
+      if (known && after && known.depth === depth) {
+        known.asked = true
+        continue
+      }
+      if (known?.view) leaves.push(known.view)
       opens.push([topic, { feed: this.#feeds.feed(topic), depth, asked: true }, rule, after])
     }
     if (leaves.length > 0) this.#outbox.leave(leaves)

@@ -209,6 +209,22 @@ describe('joining a topic', () => {
     expectUnbroken(inTopic)
   })
 
+  it('sends an event of a source once to a client that had it unasked and asks for it then', async () => {
+    gateway = await new TestGateway().start()
+    gateway.carry('venue', 'trades', 'BTC/USDT')
+    const source = gateway.carry('venue', 'source', 'venue')
+    const client = await gateway.client({ tier: 'premium' })
+    await client.ask({ type: 'subscribe', channel: 'trades', symbols: ['BTC/USDT'] }, 'subscribed')
+    await gateway.publish(source, { type: 'source', state: 'stale', reason: 'quiet', attempt: 0 })
+    await client.next((message) => message.type === 'source')
+    await client.ask({ type: 'subscribe', channel: 'source', symbols: ['*'] }, 'subscribed')
+    await client.ask({ type: 'unsubscribe', channel: 'trades', symbols: ['*'] }, 'unsubscribed')
+    await gateway.publish(source, { type: 'source', state: 'connected', reason: 'again', attempt: 0 })
+    await client.next((message) => message.state === 'connected')
+    expect(client.ofType('source').map((event) => event.seq)).toEqual([1, 2])
+    expectUnbroken(client.ofType('source'))
+  })
+
   it('sends a topic once to a client that asks for it twice', async () => {
     gateway = await new TestGateway().start()
     const topic = gateway.carry('venue', 'ticker', 'BTC/USDT')
