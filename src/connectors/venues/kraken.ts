@@ -198,7 +198,7 @@ class KrakenDecoder implements Decoder {
         return data.map((item) => this.#ticker(fieldsOf(item, TICKER)))
       case 'ohlc':
         return data.flatMap((item, index) =>
-          this.#candle(fieldsOf(item, CANDLE), snapshot && index < data.length - 1),
+          this.#candle(fieldsOf(item, CANDLE), asText(json.timestamp), snapshot && index < data.length - 1),
         )
       case 'heartbeat':
         return [{ kind: 'heartbeat' }]
@@ -262,8 +262,8 @@ class KrakenDecoder implements Decoder {
     )
   }
 
-  /** Those of a snapshot but its last are `past`. */
-  #candle(values: Values, past: boolean): readonly Decoded[] {
+  /** `sent`: the time of the message; a candle has none of its own. Those of a snapshot but its last are `past`. */
+  #candle(values: Values, sent: string | undefined, past: boolean): readonly Decoded[] {
     const [name, open, high, low, close, trades, volume, begin, interval] = values
     const made = this.#of(name, (symbol) =>
       attempt('ohlcv', symbol, () => {
@@ -289,6 +289,7 @@ class KrakenDecoder implements Decoder {
           channel: 'ohlcv',
           symbol,
           timeframe,
+          sourceTime: isoMicros(sent),
           flags: past ? ['backfilled'] : undefined,
           payload,
         }
