@@ -79,6 +79,10 @@ function emptyMaps(): BookMaps {
   return { bids: [], asks: [], snapshot: false, checksum: undefined, time: undefined }
 }
 
+/** The usual one, which names no request and no interval. */
+const ACKNOWLEDGEMENT =
+  /^\{"channelID":\d+,"channelName":"(ticker|trade|book)(?:-\d+)?","event":"subscriptionStatus","pair":"([^"\\]+)","status":"subscribed","subscription":\{[^{}]*\}\}$/
+
 class KrakenV1Decoder implements Decoder {
   readonly #context: DecoderContext
   readonly #scanner = new Scanner()
@@ -199,7 +203,8 @@ class KrakenV1Decoder implements Decoder {
 
   #parse(frame: string): Decoded | readonly Decoded[] {
     // Events hold no number whose digits matter; data is in lists.
-    if (frame.startsWith('{')) return this.#event(parsePlainJson(frame) as JsonObject)
+    if (frame.startsWith('{'))
+      return this.#acknowledgement(frame) ?? this.#event(parsePlainJson(frame) as JsonObject)
     const json = parseJson(frame)
     if (!isArray(json)) throw new Unreadable('no list')
     const pair = asText(json.at(-1))
@@ -224,6 +229,15 @@ class KrakenV1Decoder implements Decoder {
       default:
         return { kind: 'ignored', what: 'channel' }
     }
+  }
+
+  /** After a reconnect there is one for each subscription. */
+  #acknowledgement(frame: string): Decoded | undefined {
+    const [, name, pair] = ACKNOWLEDGEMENT.exec(frame) ?? []
+    const channel = name === undefined ? undefined : OURS[name]
+    const symbol = pair === undefined ? undefined : this.#context.symbolOf(pair)
+    if (!channel || symbol === undefined) return undefined
+    return { kind: 'acknowledged', subscription: { channel, symbol } }
   }
 
   #event(json: JsonObject): Decoded {
