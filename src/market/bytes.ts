@@ -47,6 +47,11 @@ export class ByteWriter {
   #end = 0
   #desk: Uint8Array = Buffer.allocUnsafeSlow(DESK_BYTES)
 
+  /** Begins an event: what a failed one left is forgotten. */
+  begin(): void {
+    this.#end = this.#start
+  }
+
   /** Characters of one byte each; anything else must go through `text`. */
   ascii(text: string): void {
     const length = text.length
@@ -71,6 +76,17 @@ export class ByteWriter {
     for (let at = 0; at < second.length; at++) bytes[end++] = second.charCodeAt(at)
     bytes[end++] = QUOTE
     bytes[end++] = CLOSE
+    this.#end = end
+  }
+
+  /** A label that ends in the opening quote, ASCII text, and the closing quote: most of what events are, so in one step. */
+  field(label: Uint8Array, text: string): void {
+    this.#reserve(label.length + text.length + 1)
+    const bytes = this.#bytes
+    let end = this.#end
+    for (let at = 0; at < label.length; at++) bytes[end++] = label[at]!
+    for (let at = 0; at < text.length; at++) bytes[end++] = text.charCodeAt(at)
+    bytes[end++] = QUOTE
     this.#end = end
   }
 

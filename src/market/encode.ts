@@ -20,6 +20,7 @@ const writer = new ByteWriter()
  * decimals already (`toDecimal`), so they need no escaping.
  */
 export function encodeEvent(topic: Topic, envelope: Envelope, payload: Payload): EncodedEvent {
+  writer.begin()
   writeHead(topic, envelope.epoch, payload.type)
   writeEnvelope(envelope)
   if (payload.type === 'orderbook') writeBook(payload)
@@ -151,10 +152,7 @@ function writeTrade(trade: Trade): void {
 
 /** `label` ends in the opening quote. */
 function writeDecimal(label: Uint8Array, value: string | undefined): void {
-  if (value === undefined) return
-  writer.raw(label)
-  writer.ascii(value)
-  writer.ascii('"')
+  if (value !== undefined) writer.field(label, value)
 }
 
 /** Fields that are absent are left out; ids above 2^53 stand as plain digits. */

@@ -149,6 +149,17 @@ describe('encodeEvent', () => {
     })
   })
 
+  it('leaves nothing of an event that could not be written in the next one', () => {
+    const topic = topicOf('kraken', 'odds', 'MATCH_1')
+    const broken = { type: 'odds', kind: 'unheard-of', marketId: 'M' } as unknown as Payload
+    expect(() => encodeEvent(topic, envelope, broken)).toThrow()
+    const trade: Payload = { type: 'trade', price: '1', size: '2', side: 'sell' }
+    expect(JSON.parse(text(topicOf('kraken', 'trades', 'A/B'), trade))).toMatchObject({
+      symbol: 'A/B',
+      price: '1',
+    })
+  })
+
   it('names the time and the key by which an event is stored and thinned', () => {
     const topic = topicOf('s', 'ohlcv', 'A/B', '1m')
     const candle = { type: 'ohlcv', timeframe: '1m', openTime: 60_000_000 } as Payload
