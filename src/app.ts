@@ -8,6 +8,7 @@ import { createEmbeddedBus } from './bus/embedded.ts'
 import { Spool } from './bus/spool.ts'
 import { createMemoryCache } from './cache/memory.ts'
 import { runRelay } from './cache/relay.ts'
+import { now } from './clock.ts'
 import type { Config } from './config.ts'
 import { loadConnectors } from './connectors/registry.ts'
 import { openDataDir } from './data-dir.ts'
@@ -101,7 +102,7 @@ async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof ope
     version: VERSION,
     metrics: () => metrics.text(),
     readiness: () => ({ store: store.fault() }),
-    now: () => Math.round((performance.timeOrigin + performance.now()) * 1_000),
+    now,
   }
   const hub = createHub(ports)
   const server = await createServer(ports, [webSocketRoutes(ports, hub)])

@@ -75,7 +75,8 @@ class EmbeddedBus implements Bus {
       spool?.release(events)
       this.#admit()
     })
-    if (spool && spool.recovered.length > 0) queue.push(parcelOf(spool.recovered, []))
+    const recovered = spool?.takeRecovered() ?? []
+    if (recovered.length > 0) queue.push(parcelOf(recovered, []))
     // Registered now and not at the first read: what is published from here on is the group's.
     if (!this.#closed && !signal.aborted) {
       this.#groups.set(group, queue)

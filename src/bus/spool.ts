@@ -22,8 +22,7 @@ interface Segment {
  * records it: nothing that a client saw longer ago than that is lost. As large as the recorder's queue, which is bounded.
  */
 export class Spool {
-  /** What an earlier process left, in its order. Some of it may be stored already: recording is exactly once. */
-  readonly recovered: readonly EncodedEvent[]
+  #recovered: readonly EncodedEvent[]
   readonly #folder: string
   /** Oldest first; the last one is written to. */
   readonly #segments: Segment[] = []
@@ -39,10 +38,22 @@ export class Spool {
   constructor(folder: string) {
     this.#folder = folder
     mkdirSync(folder, { recursive: true, mode: 0o700 })
-    this.recovered = readdirSync(folder)
+    this.#recovered = readdirSync(folder)
       .filter((name) => /^\d+\.log$/.test(name))
       .sort()
       .flatMap((name) => this.#recover(name))
+  }
+
+  /** What an earlier process left, in its order. Some of it may be stored already: recording is exactly once. */
+  get recovered(): readonly EncodedEvent[] {
+    return this.#recovered
+  }
+
+  /** The same, for the recorder: from then on it is kept on disk only. */
+  takeRecovered(): readonly EncodedEvent[] {
+    const recovered = this.#recovered
+    this.#recovered = []
+    return recovered
   }
 
   /** Throws when the disk is full; then nothing was taken. */

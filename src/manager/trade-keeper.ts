@@ -90,11 +90,6 @@ export class TradeKeeper implements Keeper {
 
   #isNew(id: string): boolean {
     if (this.#seen.has(id) || this.#seenBefore.has(id)) return false
-    const number = this.#contiguous ? parseVenueId(id) : undefined
-    // Too far back to be remembered, so it has been seen.
-    if (number !== undefined && this.#high !== undefined && number < this.#high) {
-      if (BigInt(this.#high) - BigInt(number) >= WINDOW) return false
-    }
     this.#seen.add(id)
     if (this.#seen.size >= WINDOW) {
       this.#seenBefore = this.#seen
@@ -111,6 +106,10 @@ export class TradeKeeper implements Keeper {
       if (interrupted) this.#writer.gap({ reason: 'reconnect' }, { receivedTime, flags })
     } else if (number > idAfter(this.#high)) {
       this.#hole(interrupted ? 'reconnect' : 'sequence', idBefore(number), receivedTime, flags)
+    } else if (number < this.#high && BigInt(this.#high) - BigInt(number) >= WINDOW) {
+      // No late trade comes so late: the venue counts anew, or an id was absurd. What lies between, nobody can say.
+      this.#writer.gap({ reason: 'sequence' }, { receivedTime, flags })
+      this.#high = number
     }
     this.#raise(number)
   }

@@ -71,15 +71,6 @@ export function compareDecimals(a: Decimal, b: Decimal): number {
   return difference < 0n ? -1 : difference > 0n ? 1 : 0
 }
 
-/** Exact; the answer has the longer of the two fractions. */
-export function addDecimals(a: Decimal, b: Decimal): Decimal {
-  const scale = Math.max(fractionLength(a), fractionLength(b))
-  const sum = ticksOf(a, scale) + ticksOf(b, scale)
-  const digits = String(sum < 0n ? -sum : sum).padStart(scale + 1, '0')
-  const point = digits.length - scale
-  return `${sum < 0n ? '-' : ''}${digits.slice(0, point)}${scale > 0 ? `.${digits.slice(point)}` : ''}`
-}
-
 /** Digits behind the point. */
 export function fractionLength(decimal: Decimal): number {
   const dot = decimal.indexOf('.')

@@ -64,6 +64,22 @@ describe('trades', () => {
     expect(brief(await written())).toEqual(['7', '8', 'gap sequence 9-10', '11', '9', '12'])
   })
 
+  it('go on after one absurd id, or when the venue counts anew, and the break is told', async () => {
+    const { receive, written } = keeping()
+    receive('7', '900000000', '8', '9', '11')
+    const seen = [
+      '7',
+      'gap sequence 8-899999999',
+      '900000000',
+      'gap sequence -',
+      '8',
+      '9',
+      'gap sequence 10-10',
+      '11',
+    ]
+    expect(brief(await written())).toEqual(seen)
+  })
+
   it('keep ids above 2^53 exact', async () => {
     const { receive, written } = keeping()
     receive('9007199254740993', '9007199254740995')

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { addDecimals, compareDecimals, isDecimal, isZero, toDecimal } from '../../src/market/decimal.ts'
+import { compareDecimals, isDecimal, isZero, toDecimal } from '../../src/market/decimal.ts'
 
 const digits = (min: number, max: number) =>
   fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: min, maxLength: max })
@@ -93,16 +93,6 @@ it('compares exactly at any length and scale', () => {
   expect(compareDecimals('-0', '0.0')).toBe(0)
   expect(compareDecimals('9007199254740993', '9007199254740992.9')).toBe(1)
   expect(compareDecimals('10.5', '9.75')).toBe(1)
-})
-
-it('adds exactly', () => {
-  fc.assert(
-    fc.property(decimal, decimal, (a, b) => {
-      expect(exact(addDecimals(a, b))).toBe(exact(a) + exact(b))
-    }),
-  )
-  expect(addDecimals('0.1', '0.20')).toBe('0.30')
-  expect(addDecimals('-0.05', '0.01')).toBe('-0.04')
 })
 
 it('knows zero in all its spellings', () => {
