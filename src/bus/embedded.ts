@@ -102,7 +102,7 @@ class EmbeddedBus implements Bus {
     await new Promise<void>((taken, refused) => this.#waiting.push({ parcel, taken, refused }))
   }
 
-  /** On disk before anybody sees it. Throws when the disk does not take it: then nobody does. */
+  /** To the spool first. Throws when the disk does not take it: then nobody gets it. */
   #deliver(parcel: Parcel): void {
     if (parcel.events.length > 0) this.#spool?.append(parcel.events)
     for (const queue of this.#groups.values()) queue.push(parcel)
