@@ -11,21 +11,44 @@ export interface DeadLetter {
   readonly bytes: Buffer
 }
 
+/** A stretch of one partition: `from` is where the group had stored that it stands, `to` where the batch ends. */
+export interface OffsetRange {
+  readonly from: string
+  readonly to: string
+}
+
 export interface BusBatch {
   readonly events: readonly EncodedEvent[]
   readonly deadLetters: readonly DeadLetter[]
-  /** Where the batch ends in the bus, to be stored with its rows; absent where the bus keeps nothing (embedded). */
-  readonly offsets?: ReadonlyMap<string, string>
+  /**
+   * By partition (`md.trade/0`), to be stored with the rows of the batch. Whoever stores them refuses a `from` that is not
+   * what is stored: then the partition has another owner. Absent where the bus keeps nothing (embedded).
+   */
+  readonly offsets?: ReadonlyMap<string, OffsetRange>
+}
+
+/** Where a group that keeps its offsets beside its rows goes on; partitions that are not known begin at the oldest. */
+export interface StoredOffsets {
+  offsets(group: string, partitions: readonly string[]): Promise<ReadonlyMap<string, string>>
 }
 
 /**
  * Order holds within one topic; delivery to each group is at least once; a group sees what was published after it
- * subscribed (embedded) or after the offset it stored (Kafka). A batch counts as taken when the next one is asked for.
+ * subscribed (embedded) or after the offset that it stored (Kafka). A batch counts as taken when the next one is asked
+ * for. With several readers of one group (Kafka) each partition has one of them at a time.
  */
 export interface Bus {
-  /** Resolves when the bus has taken the events; waits while it is full, so that the caller slows its sources down. */
+  /**
+   * Resolves when the bus has taken the events: memory, disk or broker, so that they outlive the bus being away. Waits
+   * while it is full, so that the caller slows its sources down.
+   */
   publish(events: readonly EncodedEvent[]): Promise<void>
   reject(letters: readonly DeadLetter[]): Promise<void>
-  subscribe(group: string, signal: AbortSignal): AsyncIterable<BusBatch>
+  /** With `stored` the group's place is there and nowhere else. */
+  subscribe(group: string, signal: AbortSignal, stored?: StoredOffsets): AsyncIterable<BusBatch>
+  /** Where each partition ends now: what is before it has been published. Empty where the bus keeps nothing. */
+  ends(): Promise<ReadonlyMap<string, string>>
+  /** One phrase for `/readyz`: what stops the bus from carrying, or undefined. */
+  fault(): string | undefined
   close(): Promise<void>
 }

@@ -85,6 +85,14 @@ class EmbeddedBus implements Bus {
     return queue.batches(() => this.#leave(group, queue))
   }
 
+  async ends(): Promise<ReadonlyMap<string, string>> {
+    return new Map()
+  }
+
+  fault(): string | undefined {
+    return this.#closed ? 'closed' : undefined
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     for (const [group, queue] of this.#groups) this.#leave(group, queue)

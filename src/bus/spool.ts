@@ -1,8 +1,7 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { EncodedEvent } from '../market/encoded-event.ts'
-import { conflationKey, type EventType, type Payload } from '../market/event.ts'
-import { parseTopic } from '../market/topic.ts'
+import type { EncodedEvent } from '../market/encoded-event.ts'
+import { linesOf, readLines } from '../market/event-line.ts'
 
 /** While events come one by one their lines are written together so often, ms: a write each would cost more than all else. */
 const TOGETHER_MS = 5
@@ -60,7 +59,7 @@ export class Spool {
   append(events: readonly EncodedEvent[]): void {
     const segment = this.#current()
     const before = this.#lines.length
-    for (const event of events) this.#lines.push(Buffer.from(`${event.topic.id}\t`), event.bytes, NEWLINE)
+    this.#lines.push(linesOf(events))
     if (!this.#timer || this.#torn) {
       try {
         this.#write()
@@ -134,7 +133,8 @@ export class Spool {
   #recover(name: string): EncodedEvent[] {
     this.#number = Number.parseInt(name, 10)
     const path = join(this.#folder, name)
-    const events = readFileSync(path, 'utf8').split('\n').flatMap(readLine)
+    // A line that was torn by the end of its process is no event: no client saw it.
+    const events = readLines(readFileSync(path))
     this.#segments.push({ path, left: events.length })
     return events
   }
@@ -142,34 +142,3 @@ export class Spool {
 
 const NEWLINE = Buffer.from('\n')
 
-/** A line that was torn by the end of its process is no event: no client saw it. */
-function readLine(line: string): EncodedEvent[] {
-  const tab = line.indexOf('\t')
-  const topic = tab < 0 ? undefined : parseTopic(line.slice(0, tab))
-  if (!topic) return []
-  const body = line.slice(tab + 1)
-  try {
-    const event = JSON.parse(body) as Payload & {
-      epoch: number
-      seq: number
-      receivedTime: number
-      sourceTime?: number
-    }
-    const { type, epoch, seq, receivedTime, sourceTime = receivedTime } = event
-    const bytes = Buffer.from(body)
-    return [
-      new EncodedEvent(
-        topic,
-        type as EventType,
-        epoch,
-        seq,
-        receivedTime,
-        sourceTime,
-        conflationKey(event),
-        bytes,
-      ),
-    ]
-  } catch {
-    return []
-  }
-}

@@ -32,10 +32,29 @@ export interface TopicMatch {
   readonly timeframe?: string
 }
 
+/** Where somebody stands in a topic. */
+export interface TopicPosition {
+  readonly epoch: number
+  readonly seq: number
+}
+
+/** Batches from now on, of the topics that are followed (and perhaps of others), in the order of their topics. */
+export interface CacheFeed extends AsyncIterable<readonly EncodedEvent[]> {
+  /**
+   * Undefined: events of the topic come already. Else a promise that resolves when they do: an image or `since` read after
+   * that leaves no hole to them. Counted: as many `unfollow` end it.
+   */
+  follow(topic: Topic): Promise<void> | undefined
+  unfollow(topic: Topic): void
+}
+
 /**
- * Last values, and fan-out to gateways. `apply` takes events in the order of their topics and first updates the
- * images, then hands the batch to every subscriber: an image read after a batch was seen holds at least that batch.
+ * Last values, a window of the newest events of each topic, and fan-out to gateways. `apply` takes events in the order of
+ * their topics and first updates images and windows, then hands the batch to every subscriber: an image read after a
+ * batch was seen holds at least that batch. What is not newer than the image of its topic is skipped: delivery to `apply`
+ * is at least once, and an owner that was replaced has a lower epoch.
  * Fan-out is at most once: subscribers check `seq`.
+ * Rejections are FeedgateError('cache-unavailable') while the cache is away.
  */
 export interface Cache {
   apply(events: readonly EncodedEvent[]): Promise<void>
@@ -44,9 +63,17 @@ export interface Cache {
   /** Every topic that has an image. */
   topics(): Promise<readonly Topic[]>
   /**
-   * Batches from now on. The queue of a subscriber is bounded: one that does not keep up loses the oldest batches
-   * and finds out by `seq`.
+   * Every event of the topic after the position, in order, over epochs that join by `prevEpoch`/`prevSeq`; undefined when
+   * the window does not reach back to the position.
    */
-  subscribe(signal: AbortSignal): AsyncIterable<readonly EncodedEvent[]>
+  since(topic: Topic, after: TopicPosition): Promise<readonly EncodedEvent[] | undefined>
+  /**
+   * The first event of a topic that had no image comes to every subscriber, followed or not. Every second or so the
+   * subscriber is told through `heads` where the topics that it follows stand, so that the loss of a last event is found.
+   * The queue of a subscriber is bounded: one that does not keep up loses the oldest batches and finds out by `seq`.
+   */
+  subscribe(signal: AbortSignal, heads?: (topic: Topic, position: TopicPosition) => void): CacheFeed
+  /** One phrase for `/readyz`: what stops the cache from answering, or undefined. */
+  fault(): string | undefined
   close(): Promise<void>
 }

@@ -1,6 +1,6 @@
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import type { Topic } from '../market/topic.ts'
-import type { Cache, TopicImage, TopicMatch } from './cache.ts'
+import type { Cache, CacheFeed, TopicImage, TopicMatch } from './cache.ts'
 import { TopicState } from './topic-image.ts'
 
 /** What a subscriber may have waiting; beyond it the oldest batches are dropped, which it sees by `seq`. */
@@ -46,7 +46,15 @@ class MemoryCache implements Cache {
     return [...this.#states.keys()]
   }
 
-  subscribe(signal: AbortSignal): AsyncIterable<readonly EncodedEvent[]> {
+  async since(): Promise<undefined> {
+    return undefined
+  }
+
+  fault(): undefined {
+    return undefined
+  }
+
+  subscribe(signal: AbortSignal): CacheFeed {
     const subscriber = new Subscriber(this.#maxWaitingEvents)
     const leave = () => {
       this.#subscribers.delete(subscriber)
@@ -57,7 +65,8 @@ class MemoryCache implements Cache {
       this.#subscribers.add(subscriber)
       signal.addEventListener('abort', leave, { once: true })
     }
-    return subscriber.batches(leave)
+    const batches = subscriber.batches(leave)
+    return { [Symbol.asyncIterator]: () => batches, follow: () => undefined, unfollow: () => {} }
   }
 
   async close(): Promise<void> {

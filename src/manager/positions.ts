@@ -1,14 +1,8 @@
 import type { EncodedEvent } from '../market/encoded-event.ts'
-import type { Micros } from '../market/event.ts'
+import type { StoredPosition } from '../store/store.ts'
 
 /** Where a topic ends in the store. */
-export interface Position {
-  readonly epoch: number
-  readonly seq: number
-  readonly receivedTime: Micros
-  /** Of trades: the newest ids, oldest first; bounded. */
-  readonly tradeIds?: readonly string[]
-}
+export type Position = StoredPosition
 
 /**
  * The last position of each topic that is known to be stored. It outlives the process, so that a new epoch can say what

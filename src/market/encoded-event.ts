@@ -17,6 +17,8 @@ export class EncodedEvent {
   readonly key: string | undefined
   /** UTF-8 JSON, one object, ending in `}`. */
   readonly bytes: Buffer
+  /** W3C `traceparent` of the few events that are traced. */
+  trace: string | undefined
   #payload: Payload | undefined
 
   constructor(

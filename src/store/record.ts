@@ -1,4 +1,4 @@
-import type { BusBatch, DeadLetter } from '../bus/bus.ts'
+import type { BusBatch, DeadLetter, OffsetRange } from '../bus/bus.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import type { Topic } from '../market/topic.ts'
 import { BookImager } from './book-images.ts'
@@ -162,10 +162,13 @@ async function insertDeadLetters(tx: Sql, letters: readonly DeadLetter[]): Promi
   )
 }
 
-async function updateOffsets(tx: Sql, offsets: ReadonlyMap<string, string>): Promise<void> {
+async function updateOffsets(tx: Sql, offsets: ReadonlyMap<string, OffsetRange>): Promise<void> {
   await tx.query(
     `insert into consumer_offsets (name, position) select * from unnest($1::text[], $2::text[])
      on conflict (name) do update set position = excluded.position, updated_at = now()`,
-    [[...offsets.keys()], [...offsets.values()]],
+    [
+      [...offsets.keys()].map((partition) => `recorder/${partition}`),
+      [...offsets.values()].map(({ to }) => to),
+    ],
   )
 }

@@ -28,6 +28,9 @@ export function createSqlStore(database: Database): Store {
     candles: (query) => candles(sql, query, Date.now() * 1_000),
     bookAt: (topic, at) => bookAt(sql, topic, at),
     gaps: (query) => gaps(sql, query),
+    offsets: (group, partitions) => offsets(sql, group, partitions),
+    positions: async () => new Map(),
+    latest: async () => [],
     oddsCurrent: (eventId, sources) => oddsCurrent(sql, eventId, sources),
   }
 }
@@ -44,4 +47,16 @@ async function oddsCurrent(
     [eventId, sources ?? null],
   )
   return rows.map(storedEvent)
+}
+
+async function offsets(
+  sql: Sql,
+  group: string,
+  partitions: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const { rows } = await sql.query<{ name: string; position: string }>(
+    'select name, position from consumer_offsets where name = any($1::text[])',
+    [partitions.map((partition) => `${group}/${partition}`)],
+  )
+  return new Map(rows.map(({ name, position }) => [name.slice(group.length + 1), position]))
 }

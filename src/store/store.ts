@@ -2,6 +2,24 @@ import type { BusBatch } from '../bus/bus.ts'
 import type { Channel, Decimal, Level, Micros } from '../market/event.ts'
 import type { Topic } from '../market/topic.ts'
 
+/** Where a topic ends in the store. */
+export interface StoredPosition {
+  readonly epoch: number
+  readonly seq: number
+  readonly receivedTime: Micros
+  /** Of trades: the newest ids, oldest first; at most 256. */
+  readonly tradeIds?: readonly string[]
+}
+
+/** What `latest` is asked for; what is absent is not restricted. */
+export interface LatestQuery {
+  readonly channel?: Channel
+  readonly source?: string
+  /** Exact; see `Topic.subject`. */
+  readonly subject?: string
+  readonly timeframe?: string
+}
+
 /** The part of a database that other folders use: parameterised SQL, PostgreSQL's dialect on every engine. */
 export interface Sql {
   query<Row>(text: string, values?: readonly unknown[]): Promise<{ readonly rows: readonly Row[] }>
@@ -91,8 +109,10 @@ export interface GapQuery {
 }
 
 /**
- * History. `record` is exactly once: an event already stored (same topic, epoch, seq) is skipped, and rows and bus
- * offsets commit together. Every read waits up to 30 s for the store to be open and migrated, then fails with
+ * History. `record` is exactly once: an event already stored (same topic, epoch, seq) is skipped, one of an epoch below
+ * the topic's newest stored one is refused (its owner was replaced), and rows, positions and bus offsets commit together.
+ * `record` rejects with FeedgateError('fenced'), and stores nothing, when the stored offset of a partition is not the
+ * batch's `from`: another recorder has the partition now. Every read waits up to 30 s for the store to be open and migrated, then fails with
  * `store-unavailable` (503). What is read is what was recorded, byte for byte.
  */
 export interface Store {
@@ -106,6 +126,12 @@ export interface Store {
   gaps(query: GapQuery): Promise<Page<StoredEvent>>
   /** The newest event of each key of an odds event, over all sources that may be seen. */
   oddsCurrent(eventId: string, sources?: readonly string[]): Promise<readonly StoredEvent[]>
+  /** Where a group stands in the bus, by partition, as stored with its rows. */
+  offsets(group: string, partitions: readonly string[]): Promise<ReadonlyMap<string, string>>
+  /** Where each topic of a source ends. */
+  positions(source: string): Promise<ReadonlyMap<string, StoredPosition>>
+  /** The newest event of each topic and key that matches (of candles the two newest), books not among them: `bookAt`. */
+  latest(query: LatestQuery): Promise<readonly StoredEvent[]>
   /** For what is not market history: keys, tenants, audit. */
   readonly sql: Sql
   /** One word for `/readyz`: what stops the store from answering, or undefined when it answers. */

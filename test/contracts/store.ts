@@ -110,15 +110,27 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         const position = async () =>
           (
             await store.sql.query<{ position: string }>(
-              "select position from consumer_offsets where name = 'md.trade/0'",
+              "select position from consumer_offsets where name = 'recorder/md.trade/0'",
             )
           ).rows[0]?.position
-        await store.record({ events, deadLetters: [], offsets: new Map([['md.trade/0', '17']]) })
+        await store.record({
+          events,
+          deadLetters: [],
+          offsets: new Map([['md.trade/0', { from: '16', to: '17' }]]),
+        })
         await store
-          .record({ events: [bad], deadLetters: [], offsets: new Map([['md.trade/0', '18']]) })
+          .record({
+            events: [bad],
+            deadLetters: [],
+            offsets: new Map([['md.trade/0', { from: '17', to: '18' }]]),
+          })
           .catch(() => undefined)
         expect(await position()).toBe('17')
-        await store.record({ events: [], deadLetters: [], offsets: new Map([['md.trade/0', '19']]) })
+        await store.record({
+          events: [],
+          deadLetters: [],
+          offsets: new Map([['md.trade/0', { from: '18', to: '19' }]]),
+        })
         expect(await position()).toBe('19')
       })
 

@@ -23,6 +23,8 @@ function writing(channel: Channel, stored?: Position) {
     publish: async (batch) => void events.push(...batch),
     reject: async () => {},
     subscribe: async function* () {},
+    ends: async () => new Map(),
+    fault: () => undefined,
     close: async () => {},
   }
   const positions: Positions = { last: () => stored, stored: () => {}, close: () => {} }

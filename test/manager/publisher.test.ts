@@ -26,6 +26,8 @@ function slowBus() {
     },
     reject: async () => {},
     subscribe: async function* () {},
+    ends: async () => new Map(),
+    fault: () => undefined,
     close: async () => {},
   }
   return { bus, batches, release: () => release() }

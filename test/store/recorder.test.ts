@@ -143,7 +143,11 @@ describe('the recorder', () => {
 
   it('stores where the bus goes on only with the last part of a batch that it had to divide', async () => {
     const trades = tradesOf(freshTopic('trades'), 8)
-    const batch: BusBatch = { events: trades, deadLetters: [], offsets: new Map([['md.trade/0', '8']]) }
+    const batch: BusBatch = {
+      events: trades,
+      deadLetters: [],
+      offsets: new Map([['md.trade/0', { from: '7', to: '8' }]]),
+    }
     const { store, recorded } = storeWith(async ({ events }) => {
       if (events.some((event) => event.seq === 2)) throw refusal()
     })
