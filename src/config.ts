@@ -111,6 +111,18 @@ export const Settings = Type.Object(
       ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)),
       { default: 'info', description: 'least severe level that is logged' },
     ),
+    otelExporterOtlpEndpoint: Type.Optional(
+      Type.String({
+        pattern: '^https?://.+',
+        description: 'OpenTelemetry collector (OTLP over HTTP) that gets traces; none without it',
+      }),
+    ),
+    traceRatio: Type.Number({
+      minimum: 0,
+      maximum: 1,
+      default: 0.001,
+      description: 'share of the events that are traced, where there is a collector',
+    }),
     sources: Type.Optional(
       Type.Array(Source, { maxItems: 1_000, description: 'sources to connect at start, file only' }),
     ),
@@ -138,7 +150,7 @@ export function environmentName(setting: string): string {
 }
 
 /**
- * Environment over file over defaults. The file is `configFile`, else `FEEDGATE_CONFIG`, else `./feedgate.yaml` if it
+ * Environment over file over defaults; `NAME_FILE` names a file that holds the value of `NAME`. The settings file is `configFile`, else `FEEDGATE_CONFIG`, else `./feedgate.yaml` if it
  * is there. Throws `bad-setting` with one line that names the setting, its value (never a secret's) and what is accepted.
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>, configFile?: string): Config {
@@ -147,8 +159,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, co
   const raw: Record<string, unknown> = { ...fromFile }
   for (const name of Object.keys(Settings.properties)) {
     if (name === 'sources') continue
-    const value = env[environmentName(name)]
-    if (value !== undefined && value !== '') raw[name] = fromText(name, value)
+    const value = fromEnvironment(env, environmentName(name))
+    if (value !== undefined) raw[name] = fromText(name, value)
   }
   const asksAnonymousTier = raw.anonymousTier !== undefined
   for (const [name, schema] of Object.entries(Settings.properties)) {
@@ -213,10 +225,36 @@ function readSettingsFile(path: string, required: boolean): Record<string, unkno
   )
 }
 
+/** `NAME`, or what the file that `NAME_FILE` names holds, without its last line feed: how containers are given secrets. */
+function fromEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+  variable: string,
+): string | undefined {
+  const value = env[variable] || undefined
+  const path = env[`${variable}_FILE`] || undefined
+  if (path === undefined) return value
+  if (value !== undefined)
+    throw new FeedgateError(
+      'bad-setting',
+      `settings ${variable} and ${variable}_FILE are both set: accepted is one of them`,
+    )
+  try {
+    return readFileSync(path, 'utf8').replace(/\r?\n$/, '') || undefined
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code
+    throw new FeedgateError(
+      'bad-setting',
+      `setting ${variable}_FILE is ${JSON.stringify(path)}, which cannot be read (${code}): accepted is the path of a readable file`,
+      { cause },
+    )
+  }
+}
+
 /** Environment values are text; the schema says which are numbers and which are yes or no. */
 function fromText(name: string, value: string): unknown {
   const type = (Settings.properties[name as keyof typeof Settings.properties] as { type?: string }).type
   if (type === 'integer' && /^-?\d{1,15}$/.test(value)) return Number(value)
+  if (type === 'number' && /^\d{1,15}(\.\d{1,15})?$/.test(value)) return Number(value)
   if (type === 'boolean' && (value === 'true' || value === 'false')) return value === 'true'
   return value
 }
@@ -270,7 +308,9 @@ function accepted(node: unknown): string {
 
 function wrong(name: string, value: unknown, accepts: string): FeedgateError {
   const secret = SECRETS.some((one) => one === name)
-  const shown = secret && value !== 'not set' ? '(hidden)' : JSON.stringify(value)
+  // A URL may hold a password.
+  const shown =
+    secret && value !== 'not set' ? '(hidden)' : JSON.stringify(value)?.replace(/:\/\/[^/]*@/, '://(hidden)@')
   const label = name.includes('.') ? name : `${environmentName(name)} (${name})`
   return new FeedgateError('bad-setting', `setting ${label} is ${shown}: accepted is ${accepts}`)
 }

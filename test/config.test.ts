@@ -62,6 +62,8 @@ describe('settings', () => {
   it.each([
     [{ PORT: '80a' }, /PORT \(port\) is "80a".*from 0 to 65535/],
     [{ PORT: '70000' }, /PORT.*70000/],
+    [{ TRACE_RATIO: '2' }, /TRACE_RATIO \(traceRatio\) is 2.*from 0 to 1/],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318' }, /OTEL_EXPORTER_OTLP_ENDPOINT.*https\?/],
     [{ ANONYMOUS_TIER: 'gold' }, /ANONYMOUS_TIER.*"gold".*none, basic, premium, institutional/],
     [{ JWT_EXTERNAL_ADMIN: 'yes' }, /JWT_EXTERNAL_ADMIN.*"yes".*boolean/],
     [{ DATABASE_URL: 'mysql://x' }, /DATABASE_URL.*mysql/],
@@ -75,6 +77,36 @@ describe('settings', () => {
   it('count a secret in bytes', () => {
     expect(loadConfig({ JWT_SECRET: 'ä'.repeat(16) }).jwtSecret).toBe('ä'.repeat(16))
     expect(() => loadConfig({ JWT_SECRET: 'ä'.repeat(15) })).toThrow(/JWT_SECRET.*32 bytes/)
+  })
+
+  it('take a value from the file that NAME_FILE names, as containers are given secrets', () => {
+    const secret = file(`${'j'.repeat(32)}\n`)
+    const url = file('postgres://feedgate:hunter2@timescaledb/feedgate\n')
+    expect(
+      loadConfig({ ...SECRETS, JWT_SECRET: '', JWT_SECRET_FILE: secret, HOST: '0.0.0.0' }).jwtSecret,
+    ).toBe('j'.repeat(32))
+    expect(loadConfig({ DATABASE_URL_FILE: url })).toMatchObject({
+      databaseUrl: 'postgres://feedgate:hunter2@timescaledb/feedgate',
+      demo: false,
+    })
+  })
+
+  it('refuse a NAME_FILE that cannot be read, that is set beside NAME, or that holds a short secret', () => {
+    expect(() => loadConfig({ JWT_SECRET_FILE: '/nowhere/jwt' })).toThrow(
+      /^setting JWT_SECRET_FILE is "\/nowhere\/jwt", which cannot be read \(ENOENT\): [^\n]*readable file$/,
+    )
+    expect(() => loadConfig({ JWT_SECRET: 'j'.repeat(32), JWT_SECRET_FILE: file('x') })).toThrow(
+      /JWT_SECRET and JWT_SECRET_FILE are both set/,
+    )
+    expect(() => loadConfig({ JWT_SECRET_FILE: file('hunter2\n') })).toThrow(
+      /^(?!.*hunter2).*hidden.*32 bytes/,
+    )
+  })
+
+  it('never show the password in a URL', () => {
+    expect(() => loadConfig({ DATABASE_URL: 'mysql://me:hunter2@host/x' })).toThrow(
+      /^(?!.*hunter2).*mysql:\/\/\(hidden\)@host\/x/,
+    )
   })
 
   it('take an empty variable for none', () => {
