@@ -20,7 +20,8 @@ create table source_leases (
 create table source_status (
   source      text primary key,
   token       bigint not null,                  -- of the lease: the report of an owner before is not taken
-  status      text not null,                    -- JSON
+  report      text not null,                    -- JSON: status and notifications
+  topics      text not null,                    -- topic ids, a line each
   updated_at  timestamptz not null default now()
 );
 

@@ -20,6 +20,7 @@ import { createHub } from './gateway/ws/hub.ts'
 import { webSocketRoutes } from './gateway/ws/routes.ts'
 import { createManager } from './manager/create-manager.ts'
 import { openDesiredState } from './manager/desired-state.ts'
+import { createMemoryLeases } from './manager/leases.ts'
 import type { SourceSpec } from './manager/manager.ts'
 import { openPositions } from './manager/positions-file.ts'
 import { createMetrics } from './metrics/metrics.ts'
@@ -86,6 +87,7 @@ async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof ope
     sources: (config.sources as readonly SourceSpec[] | undefined) ?? (config.demo ? DEMO_SOURCES : []),
     desired: openDesiredState(join(config.dataDir, 'sources.json')),
     positions,
+    leases: createMemoryLeases(now),
     log,
   })
   // Behind what may refuse the settings: it starts a thread.

@@ -8,7 +8,8 @@ import type { Micros } from '../market/event.ts'
 import { CHANNELS } from '../market/event.ts'
 import type { Topic } from '../market/topic.ts'
 import { ConnectLimits } from './connect-limits.ts'
-import type { DesiredSource, DesiredState } from './desired-state.ts'
+import type { DesiredState } from './desired-state.ts'
+import type { Lease, Leases } from './leases.ts'
 import type { Answer, Manager, Notification, SourceRequest, SourceSpec, SourceStatus } from './manager.ts'
 import type { Positions } from './positions.ts'
 import { Publisher } from './publisher.ts'
@@ -23,6 +24,7 @@ export interface ManagerOptions {
   readonly sources: readonly SourceSpec[]
   readonly desired: DesiredState
   readonly positions: Positions
+  readonly leases: Leases
   readonly log: Log
   /** Wall clock, µs. */
   readonly now?: () => Micros
@@ -35,9 +37,21 @@ const MAX_NOTIFICATIONS = 100
 const MAX_SOURCES = 1_000
 const MAX_SUBSCRIPTIONS = 10_000
 
+/** A manager that runs sources itself. */
+export interface OwningManager extends Manager {
+  /** Sources that this node runs, or disconnected while it had them: no other node may. */
+  owned(): readonly string[]
+}
+
 /** Throws `bad-setting` for a source that cannot be what the settings say. */
-export function createManager(options: ManagerOptions): Manager {
+export function createManager(options: ManagerOptions): OwningManager {
   return new Supervisor(options)
+}
+
+/** The right to run a source, and the numbering under it. */
+interface Ownership {
+  readonly lease: Lease
+  readonly writers: Writers
 }
 
 /** What an admin added to a source, or the source itself. */
@@ -46,18 +60,25 @@ interface Added {
   readonly subscriptions: Map<string, Subscription>
 }
 
-class Supervisor implements Manager {
+class Supervisor implements OwningManager {
   readonly #options: ManagerOptions
-  readonly #context: SourceContext
+  readonly #context: Omit<SourceContext, 'writers'>
   readonly #publisher: Publisher
   readonly #sources = new Map<string, Source>()
   readonly #fromFile: ReadonlyMap<string, SourceSpec>
   /** By source id. */
   readonly #added = new Map<string, Added>()
+  /** By source id; kept when the source is disconnected, so that it goes on in the same epochs. */
+  readonly #owned = new Map<string, Ownership>()
+  readonly #owning = new Map<string, Promise<Ownership | undefined>>()
+  /** Of the settings file, disconnected by an admin until the next start. */
+  readonly #disconnected = new Set<string>()
   /** At most `MAX_NOTIFICATIONS`. */
   readonly #notifications: Notification[] = []
   #sweep: NodeJS.Timeout | undefined
+  #adopting: Promise<void> | undefined
   #paused = false
+  #ended = false
   #closed: Promise<void> | undefined
 
   constructor(options: ManagerOptions) {
@@ -68,7 +89,6 @@ class Supervisor implements Manager {
     this.#publisher = new Publisher(bus, log, (high) => this.#press(high))
     this.#context = {
       publisher: this.#publisher,
-      writers: new Writers({ publisher: this.#publisher, positions, now }),
       positions,
       limits: new ConnectLimits(),
       log,
@@ -98,24 +118,89 @@ class Supervisor implements Manager {
   }
 
   async start(): Promise<void> {
-    for (const { id, spec, subscriptions } of this.#options.desired.load()) {
+    // What nodes share may be away: it is asked for again and again.
+    if (this.#options.desired.shared) this.#adoptAgain()
+    else await this.#adopt()
+    this.#sweep = setInterval(() => {
+      const time = performance.now()
+      for (const source of this.#sources.values()) source.sweep(time)
+      this.#adoptAgain()
+    }, SWEEP_MS)
+  }
+
+  owned(): readonly string[] {
+    return [...this.#owned.keys()]
+  }
+
+  /** Other nodes end, and leave their sources; admins add some at other nodes. */
+  #adoptAgain(): void {
+    const { desired, log } = this.#options
+    if (!desired.shared || this.#ended) return
+    this.#adopting ??= this.#adopt()
+      .catch((error: Error) => log.warn({ error: error.message }, 'sources cannot be taken over now'))
+      .finally(() => {
+        this.#adopting = undefined
+      })
+  }
+
+  /** Runs every wanted source that no other node runs. */
+  async #adopt(): Promise<void> {
+    for (const { id, spec, subscriptions } of await this.#options.desired.load()) {
+      if (this.#owned.has(id)) continue
       this.#added.set(id, {
         ...(spec && { spec: { ...spec, id } }),
         subscriptions: new Map(subscriptions.map((one) => [subscriptionKey(one), one])),
       })
     }
-    for (const spec of this.#fromFile.values()) this.#start(spec)
-    for (const { spec } of this.#added.values()) if (spec && !this.#sources.has(spec.id)) this.#start(spec)
-    this.#sweep = setInterval(() => {
-      const time = performance.now()
-      for (const source of this.#sources.values()) source.sweep(time)
-    }, SWEEP_MS)
+    const wanted = [...this.#fromFile.values()]
+    for (const [id, { spec }] of this.#added) if (spec && !this.#fromFile.has(id)) wanted.push(spec)
+    await Promise.all(
+      wanted.map(async (spec) => {
+        if (this.#sources.has(spec.id) || this.#disconnected.has(spec.id)) return
+        const ownership = await this.#own(spec.id)
+        if (ownership && !this.#sources.has(spec.id)) this.#start(spec, ownership)
+      }),
+    )
+  }
+
+  /** Undefined: another node runs the source. */
+  #own(id: string): Promise<Ownership | undefined> {
+    const known = this.#owned.get(id)
+    if (known) return Promise.resolve(known)
+    const under = this.#owning.get(id) ?? this.#acquire(id).finally(() => this.#owning.delete(id))
+    this.#owning.set(id, under)
+    return under
+  }
+
+  async #acquire(id: string): Promise<Ownership | undefined> {
+    const { leases, positions, now = wallClock } = this.#options
+    const lease = await leases.acquire(id)
+    if (!lease) return undefined
+    try {
+      await positions.load(id)
+    } catch (error) {
+      await leases.release(id)
+      throw error
+    }
+    if (lease.lost.aborted || this.#ended) return undefined
+    const writers = new Writers({ publisher: this.#publisher, positions, now, token: lease.token })
+    const ownership: Ownership = { lease, writers }
+    this.#owned.set(id, ownership)
+    lease.lost.addEventListener('abort', () => this.#lost(id), { once: true })
+    return ownership
+  }
+
+  /** Another node runs it now; whatever of ours is still on its way has a lower epoch and is not taken. */
+  #lost(id: string): void {
+    this.#owned.delete(id)
+    this.#sources.get(id)?.close('another node runs it now', false)
+    this.#sources.delete(id)
   }
 
   async connect(request: SourceRequest): Promise<Answer> {
-    const { source, created } = this.#sourceFor(request)
+    const { source, created } = await this.#sourceFor(request)
     const subscribed = request.channel !== undefined && this.#subscribe(source, request)
-    if (created || subscribed) this.#save()
+    if (created || subscribed) await this.#save(source.spec.id)
     return { created: created || subscribed, status: source.status() }
   }
 
@@ -123,9 +208,9 @@ class Supervisor implements Manager {
     // What is wrong with the request is found before a source is made for it.
     const known = this.#sources.get(request.exchangeId)
     if (!known) subscriptionOf(request, this.#connectorOf(this.#specFor(request)))
-    const { source } = this.#sourceFor(request)
+    const { source } = await this.#sourceFor(request)
     const created = this.#subscribe(source, request)
-    this.#save()
+    await this.#save(source.spec.id)
     return { created, status: source.status() }
   }
 
@@ -137,7 +222,8 @@ class Supervisor implements Manager {
         'not-found',
         `${request.exchangeId} is not subscribed to ${subscription.channel} of ${subscription.symbol}`,
       )
-    if (this.#added.get(request.exchangeId)?.subscriptions.delete(subscriptionKey(subscription))) this.#save()
+    if (this.#added.get(request.exchangeId)?.subscriptions.delete(subscriptionKey(subscription)))
+      await this.#save(request.exchangeId)
     return { created: false, status: source.status() }
   }
 
@@ -146,7 +232,8 @@ class Supervisor implements Manager {
     source.close('disconnected by an admin', true)
     this.#sources.delete(request.exchangeId)
     // A source of the settings file is there again at the next start, with what admins added to it.
-    if (!this.#fromFile.has(request.exchangeId) && this.#added.delete(request.exchangeId)) this.#save()
+    if (this.#fromFile.has(request.exchangeId)) this.#disconnected.add(request.exchangeId)
+    else if (this.#added.delete(request.exchangeId)) await this.#options.desired.remove(request.exchangeId)
     return { created: false, status: source.status() }
   }
 
@@ -181,9 +268,12 @@ class Supervisor implements Manager {
   }
 
   async #close(): Promise<void> {
+    this.#ended = true
     clearInterval(this.#sweep)
     for (const source of this.#sources.values()) source.close('feedgate stops', false)
     await this.#publisher.close()
+    // When all is published that will be: the next owner begins behind it.
+    await this.#options.leases.close()
   }
 
   #existing({ exchangeId }: SourceRequest): Source {
@@ -193,7 +283,7 @@ class Supervisor implements Manager {
   }
 
   /** The source of that id, made if need be. */
-  #sourceFor(request: SourceRequest): { source: Source; created: boolean } {
+  async #sourceFor(request: SourceRequest): Promise<{ source: Source; created: boolean }> {
     const known = this.#sources.get(request.exchangeId)
     if (known) {
       checkSame(request, known.spec)
@@ -207,8 +297,14 @@ class Supervisor implements Manager {
     if (this.#sources.size >= MAX_SOURCES)
       throw new FeedgateError('bad-request', `at most ${MAX_SOURCES} sources can be connected`)
     const spec = this.#specFor(request)
+    const ownership = await this.#own(spec.id)
+    if (!ownership) throw new FeedgateError('fenced', `another node runs the source ${spec.id}`)
+    // Somebody may have asked for the same meanwhile.
+    const made = this.#sources.get(spec.id)
+    if (made) return { source: made, created: false }
     if (!this.#fromFile.has(spec.id)) this.#added.set(spec.id, { spec, subscriptions: new Map() })
-    return { source: this.#start(spec), created: true }
+    this.#disconnected.delete(spec.id)
+    return { source: this.#start(spec, ownership), created: true }
   }
 
   #specFor(request: SourceRequest): SourceSpec {
@@ -253,9 +349,9 @@ class Supervisor implements Manager {
     return !already
   }
 
-  #start(given: SourceSpec): Source {
+  #start(given: SourceSpec, { writers }: Ownership): Source {
     const spec = { ...given, kind: given.kind ?? given.id }
-    const source = new Source(spec, this.#connectorOf(spec), this.#context)
+    const source = new Source(spec, this.#connectorOf(spec), { ...this.#context, writers })
     this.#sources.set(spec.id, source)
     for (const { symbols, ...rest } of spec.subscriptions ?? []) {
       for (const symbol of symbols) source.subscribe(withTimeframe({ ...rest, symbol }))
@@ -267,19 +363,17 @@ class Supervisor implements Manager {
     return source
   }
 
-  #save(): void {
-    const sources: DesiredSource[] = []
-    for (const [id, { spec, subscriptions }] of this.#added) {
-      const { kind, url, restUrl } = spec ?? {}
-      sources.push({
-        id,
-        ...(kind !== undefined && {
-          spec: { kind, ...(url !== undefined && { url }), ...(restUrl !== undefined && { restUrl }) },
-        }),
-        subscriptions: [...subscriptions.values()],
-      })
-    }
-    this.#options.desired.save(sources)
+  async #save(id: string): Promise<void> {
+    const added = this.#added.get(id)
+    if (!added) return
+    const { kind, url, restUrl } = added.spec ?? {}
+    await this.#options.desired.put({
+      id,
+      ...(kind !== undefined && {
+        spec: { kind, ...(url !== undefined && { url }), ...(restUrl !== undefined && { restUrl }) },
+      }),
+      subscriptions: [...added.subscriptions.values()],
+    })
   }
 
   #press(high: boolean): void {

@@ -14,15 +14,32 @@ export interface DesiredSource {
 
 /** What admins asked for; survives a restart. */
 export interface DesiredState {
-  load(): readonly DesiredSource[]
-  save(sources: readonly DesiredSource[]): void
+  load(): Promise<readonly DesiredSource[]>
+  /** Replaces what was kept of the source. */
+  put(source: DesiredSource): Promise<void>
+  remove(id: string): Promise<void>
+  /** Other nodes change it too: it is read again and again. */
+  readonly shared: boolean
 }
 
-/** Kept in a file, mode 0600, replaced in one step. `load` throws `bad-setting` when the file is damaged. */
+/** Kept in a file, mode 0600, replaced in one step. `load` rejects with `bad-setting` when the file is damaged. */
 export function openDesiredState(path: string): DesiredState {
+  const sources = new Map<string, DesiredSource>()
+  const save = () => writePrivate(path, `${JSON.stringify([...sources.values()], null, 2)}\n`)
   return {
-    load: () => read(path),
-    save: (sources) => writePrivate(path, `${JSON.stringify(sources, null, 2)}\n`),
+    shared: false,
+    load: async () => {
+      sources.clear()
+      for (const source of read(path)) sources.set(source.id, source)
+      return [...sources.values()]
+    },
+    put: async (source) => {
+      sources.set(source.id, source)
+      save()
+    },
+    remove: async (id) => {
+      if (sources.delete(id)) save()
+    },
   }
 }
 
@@ -43,7 +60,8 @@ function read(path: string): readonly DesiredSource[] {
   throw damaged(path)
 }
 
-function isDesiredSource(value: unknown): value is DesiredSource {
+/** What was kept may have been written by another version, or by hand. */
+export function isDesiredSource(value: unknown): value is DesiredSource {
   const source = value as Partial<DesiredSource> | null
   return (
     typeof source?.id === 'string' &&

@@ -28,28 +28,46 @@ interface Known {
 /**
  * Positions in a file that is appended to: one short write for each commit, whatever the number of topics. The kernel
  * keeps what was written when the process is killed; a line torn by a crash is ignored.
+ * `settled`: of a bus that outlives the process, waits until what it holds is stored; see `createStorePositions`.
  */
-export function openPositions(path: string): Positions {
-  return new PositionsFile(path)
+export function openPositions(path: string, settled?: () => Promise<boolean>): Positions {
+  return new PositionsFile(path, settled)
 }
 
 class PositionsFile implements Positions {
   readonly #path: string
+  readonly #settled: (() => Promise<boolean>) | undefined
+  #certain: Promise<boolean> | undefined
+  #uncertain = false
   /** Longest silent first. */
   readonly #known = new Map<string, Known>()
   #file: number | undefined
   #appended = 0
   #alive = 0
 
-  constructor(path: string) {
+  constructor(path: string, settled: (() => Promise<boolean>) | undefined) {
     this.#path = path
+    this.#settled = settled
     for (const line of readLines(path)) this.#note(line)
     this.#compact()
   }
 
+  /** Once for all sources: only an earlier process of this folder can have left something in the bus. */
+  async load(): Promise<void> {
+    if (!this.#settled) return
+    this.#certain ??= this.#settled()
+    this.#uncertain = !(await this.#certain)
+  }
+
   last(topicId: string): Position | undefined {
     const known = this.#known.get(topicId)
-    return known && { ...known, ...(known.tradeIds && { tradeIds: [...known.tradeIds] }) }
+    return (
+      known && {
+        ...known,
+        ...(known.tradeIds && { tradeIds: [...known.tradeIds] }),
+        ...(this.#uncertain && { uncertain: true as const }),
+      }
+    )
   }
 
   stored(events: readonly EncodedEvent[]): void {

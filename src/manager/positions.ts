@@ -2,7 +2,10 @@ import type { EncodedEvent } from '../market/encoded-event.ts'
 import type { StoredPosition } from '../store/store.ts'
 
 /** Where a topic ends in the store. */
-export type Position = StoredPosition
+export interface Position extends StoredPosition {
+  /** More of the topic may be on its way into the store: nothing may be said to follow this. */
+  readonly uncertain?: true
+}
 
 /**
  * The last position of each topic that is known to be stored. It outlives the process, so that a new epoch can say what
@@ -10,6 +13,8 @@ export type Position = StoredPosition
  * It may be behind the store (a kill between commit and note), never ahead of it.
  */
 export interface Positions {
+  /** Learns the positions of a source that this node has just come to own, as far as they are not at hand. */
+  load(source: string): Promise<void>
   last(topicId: string): Position | undefined
   /** Called by the recorder after each commit. */
   stored(events: readonly EncodedEvent[]): void

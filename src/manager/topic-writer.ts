@@ -9,6 +9,8 @@ import type { Publisher } from './publisher.ts'
 export interface WriterContext {
   readonly publisher: Publisher
   readonly positions: Positions
+  /** See `Lease.token`. */
+  readonly token: number
   now(): Micros
 }
 
@@ -28,7 +30,7 @@ export interface Hole {
 
 /**
  * Numbers and stamps the events of one topic: `seq` without a hole, `receivedTime` strictly increasing, one epoch for
- * the life of the process. The epoch is opened by the first event; if an earlier process stored events of the topic, a
+ * as long as this node owns the source. The epoch is opened by the first event; if an earlier process stored events of the topic, a
  * `gap` comes first, because nobody listened meanwhile.
  */
 export class TopicWriter {
@@ -72,7 +74,7 @@ export class TopicWriter {
   /** True: an earlier process stored events of this topic. */
   #open(): boolean {
     const last = this.#context.positions.last(this.topic.id)
-    this.#epoch = Math.max(this.#context.now(), (last?.epoch ?? 0) + 1)
+    this.#epoch = Math.max(this.#context.token, (last?.epoch ?? 0) + 1)
     this.#receivedTime = last?.receivedTime ?? null
     return last !== undefined
   }
@@ -108,7 +110,7 @@ export class TopicWriter {
       receivedTime: this.#receivedTime,
       publishedTime: Math.max(now(), this.#receivedTime),
     }
-    if (last) {
+    if (last && !last.uncertain) {
       envelope.prevEpoch = last.epoch
       envelope.prevSeq = last.seq
     }
@@ -119,7 +121,7 @@ export class TopicWriter {
   }
 }
 
-/** The writers of this process. One is kept when its subscription ends, so that a later one goes on in the same epoch. */
+/** The writers of one source under one lease. One is kept when its subscription ends, so that a later one goes on in the same epoch. */
 export class Writers {
   readonly #context: WriterContext
   /** Bounded by the topics that operators ask for. */

@@ -27,9 +27,14 @@ function writing(channel: Channel, stored?: Position) {
     fault: () => undefined,
     close: async () => {},
   }
-  const positions: Positions = { last: () => stored, stored: () => {}, close: () => {} }
+  const positions: Positions = { load: async () => {}, last: () => stored, stored: () => {}, close: () => {} }
   const publisher = new Publisher(bus, SILENT, () => {})
-  const writer = new TopicWriter(topicOf('v', channel, 'BTC/USDT'), { publisher, positions, now })
+  const writer = new TopicWriter(topicOf('v', channel, 'BTC/USDT'), {
+    publisher,
+    positions,
+    now,
+    token: now(),
+  })
   const written = async (): Promise<Wire[]> => {
     await publisher.close()
     return events.map((event) => JSON.parse(event.bytes.toString()))

@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DeadLetter } from '../../src/bus/bus.ts'
 import { createEmbeddedBus } from '../../src/bus/embedded.ts'
+import { now } from '../../src/clock.ts'
 import type { Connectors } from '../../src/connectors/connector.ts'
 import { loadConnectors } from '../../src/connectors/registry.ts'
 import type { Log } from '../../src/gateway/gateway.ts'
 import { createManager } from '../../src/manager/create-manager.ts'
 import { openDesiredState } from '../../src/manager/desired-state.ts'
+import { createMemoryLeases } from '../../src/manager/leases.ts'
 import type { Manager, SourceSpec } from '../../src/manager/manager.ts'
 import { openPositions } from '../../src/manager/positions-file.ts'
 import type { EncodedEvent } from '../../src/market/encoded-event.ts'
@@ -54,6 +56,7 @@ export async function startUpstream(
     sources,
     desired: openDesiredState(join(dataDir, 'sources.json')),
     positions,
+    leases: createMemoryLeases(now),
     log: SILENT,
   })
   const reading = new AbortController()
