@@ -2,6 +2,7 @@ import type { Bus, DeadLetter } from '../bus/bus.ts'
 import type { Log } from '../gateway/gateway.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import { signals } from '../signals.ts'
+import { traceStage } from '../tracing/tracing.ts'
 
 /** Events waiting for a bus that has not taken the batch before: from here on the sources are paused. */
 const HIGH_WATER = 5_000
@@ -82,10 +83,17 @@ export class Publisher {
       this.#events = []
       this.#letters = []
       if (letters.length > 0) await this.#until(() => this.#bus.reject(letters))
-      if (events.length > 0) await this.#until(() => this.#bus.publish(events))
-      tell(events)
+      if (events.length > 0) await this.#publish(events)
       if (this.#high && this.#events.length < LOW_WATER) this.#press(false)
     }
+  }
+
+  async #publish(events: readonly EncodedEvent[]): Promise<void> {
+    const began = performance.now()
+    signals.publishing.emit(events)
+    await this.#until(() => this.#bus.publish(events))
+    tell(events)
+    traceStage('receive', events, began)
   }
 
   /** A bus that fails is asked again: nothing is skipped, and meanwhile the sources are slowed down. */

@@ -26,13 +26,14 @@ interface Known {
  * The manager as seen from a node that runs no sources: what the owners report to the database, at most about two seconds
  * old, and commands given to them. While the database is away it answers what it knew.
  */
-export function createRemoteManager(sql: Sql, log: Log): Manager {
-  return new RemoteManager(sql, log)
+export function createRemoteManager(sql: Sql, log: Log, patienceMs = PATIENCE_MS): Manager {
+  return new RemoteManager(sql, log, patienceMs)
 }
 
 class RemoteManager implements Manager {
   readonly #sql: Sql
   readonly #log: Log
+  readonly #patienceMs: number
   /** By source. */
   #known = new Map<string, Known>()
   #topics: readonly Topic[] | undefined
@@ -40,9 +41,10 @@ class RemoteManager implements Manager {
   #running: Promise<void> | undefined
   #complained = false
 
-  constructor(sql: Sql, log: Log) {
+  constructor(sql: Sql, log: Log, patienceMs: number) {
     this.#sql = sql
     this.#log = log
+    this.#patienceMs = patienceMs
   }
 
   async start(): Promise<void> {
@@ -160,7 +162,7 @@ class RemoteManager implements Manager {
   }
 
   async #answer(id: string): Promise<CommandAnswer> {
-    const deadline = performance.now() + PATIENCE_MS
+    const deadline = performance.now() + this.#patienceMs
     while (performance.now() < deadline && !this.#ended.signal.aborted) {
       await delay(ANSWER_EVERY_MS)
       const { rows } = await this.#sql.query<{ answer: string }>(
