@@ -1,6 +1,6 @@
 /** The import rules of docs/architecture.md. Type imports count: a port is a type. */
 const PORTS =
-  'src/(bus/bus|store/store|cache/cache|auth/auth|manager/manager|manager/positions|manager/leases|connectors/connector|gateway/gateway)[.]ts$'
+  'src/(bus/bus|store/store|cache/cache|auth/auth|manager/manager|manager/positions|manager/leases|connectors/connector|gateway/gateway|tracing/tracing)[.]ts$'
 
 module.exports = {
   forbidden: [
@@ -23,7 +23,9 @@ module.exports = {
       comment: 'Adapters are chosen in one place.',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/app[.]ts$' },
-      to: { path: '^src/(bus/(kafka|embedded)|store/(timescale|postgres|pglite)|cache/(redis|memory))[.]ts$' },
+      to: {
+        path: '^src/(bus/(kafka|embedded)|store/(timescale|postgres|pglite)|cache/(redis|memory)|tracing/otel)[.]ts$',
+      },
     },
     {
       name: 'a-folder-sees-ports',

@@ -28,6 +28,7 @@ import { loadSecrets, randomSecret, type Secrets } from './secrets.ts'
 import { createPgliteStore } from './store/pglite.ts'
 import { runRecorder } from './store/recorder.ts'
 import type { Store } from './store/store.ts'
+import type { Tracing } from './tracing/tracing.ts'
 import { VERSION } from './version.ts'
 
 export const ROLES = ['ingest', 'recorder', 'relay', 'analytics', 'gateway'] as const
@@ -75,6 +76,7 @@ async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof ope
   const demoKeys = config.demo ? TIERS.map((tier) => ({ tier, key: demoKey(tier) })) : []
   const localAdminKey = randomSecret()
   const metrics = createMetrics()
+  const tracing = await openTracing(config)
   const spool = new Spool(join(config.dataDir, 'spool'))
   const bus = createEmbeddedBus({ spool })
   const cache = createMemoryCache()
@@ -136,6 +138,7 @@ async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof ope
     await Promise.allSettled([server.close(), bus.close(), cache.close()])
     await store.close()
     positions.close()
+    await tracing?.close()
     metrics.close()
     dataDir.release()
   }
@@ -173,6 +176,14 @@ function buildAuth(
     licence,
     demoKeys,
   })
+}
+
+/** Nothing of OpenTelemetry is loaded unless somebody wants traces. */
+async function openTracing(config: Config): Promise<Tracing | undefined> {
+  const { otelExporterOtlpEndpoint: endpoint, traceRatio: ratio } = config
+  if (endpoint === undefined) return undefined
+  const { createOtelTracing } = await import('./tracing/otel.ts')
+  return createOtelTracing({ endpoint, ratio, version: VERSION })
 }
 
 /** Also for commands: none may work on a database that was not meant. */

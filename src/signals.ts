@@ -1,6 +1,14 @@
+import type { EncodedEvent } from './market/encoded-event.ts'
+import type { Micros } from './market/event.ts'
+
 /** Facts that the program tells about itself. Emitters name no listener; `metrics/` and logs listen. */
 export class Signal<T> {
   readonly #listeners = new Set<(fact: T) => void>()
+
+  /** For facts that cost something to gather. */
+  get isHeard(): boolean {
+    return this.#listeners.size > 0
+  }
 
   emit(fact: T): void {
     for (const listener of this.#listeners) listener(fact)
@@ -13,6 +21,22 @@ export class Signal<T> {
   }
 }
 
+/**
+ * What happens to a traced event, in this order: `receive` from the socket read until the bus has it, `record` into the
+ * store and `relay` into the cache, each by a group that reads the bus, and `deliver` to the sockets of one node's clients.
+ */
+export type Stage = 'receive' | 'record' | 'relay' | 'deliver'
+
+/** A stage of one traced event is done. */
+export interface TracedStage {
+  readonly stage: Stage
+  readonly event: EncodedEvent
+  readonly began: Micros
+  readonly ended: Micros
+  /** Of `deliver`: clients that were sent the event, or will be when their pace allows. */
+  readonly clients?: number
+}
+
 export const signals = {
   /** A connection to a venue changed its state. */
   sourceState: new Signal<{ source: string; state: string; reason: string; attempt: number }>(),
@@ -20,6 +44,8 @@ export const signals = {
   framesReceived: new Signal<{ source: string; count: number }>(),
   /** Frames of a type we do not know. */
   frameIgnored: new Signal<{ source: string; what: string }>(),
+  /** Events that go to the bus next: the moment to mark those that are to be traced. */
+  publishing: new Signal<readonly EncodedEvent[]>(),
   eventsPublished: new Signal<{ source: string; channel: string; count: number }>(),
   deadLetter: new Signal<{ source: string; reason: string }>(),
   /** A book failed its proof (`reason`: checksum, sequence, …) and is being rebuilt. */
@@ -37,4 +63,6 @@ export const signals = {
   clientError: new Signal<{ code: string }>(),
   /** From receivedTime to sentTime, µs. */
   latency: new Signal<{ micros: number }>(),
+  /** Emitted through `traceStage`. */
+  traced: new Signal<TracedStage>(),
 } as const

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Bus, BusBatch, DeadLetter } from '../bus/bus.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import { signals } from '../signals.ts'
+import { traceStage } from '../tracing/tracing.ts'
 import type { Store } from './store.ts'
 
 /** A batch smaller than this was all that had queued: the next is given time to grow. */
@@ -73,6 +74,7 @@ class Recorder {
       )
       return false
     }
+    traceStage('record', events, began)
     if (events.length + batch.deadLetters.length < FULL_BATCH)
       await pause(PAUSE_MS - (performance.now() - began), this.#signal)
     return true

@@ -1,5 +1,6 @@
 import type { EncodedEvent } from '../../market/encoded-event.ts'
 import type { Topic } from '../../market/topic.ts'
+import { traceStage } from '../../tracing/tracing.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import { BookView } from './book-view.ts'
 import { Catalog, type Selection, selects } from './catalog.ts'
@@ -41,6 +42,7 @@ export class Feeds {
   }
 
   take(events: readonly EncodedEvent[]): void {
+    const began = performance.now()
     for (const [index, event] of events.entries()) {
       try {
         if (!this.#settled.has(event.topic)) this.#settle(event)
@@ -55,6 +57,15 @@ export class Feeds {
     }
     // A batch is what has queued: what it became leaves now, not a turn of the event loop later.
     this.fanout.flush()
+    traceStage('deliver', events, began, ({ topic }) => this.#clientsOf(topic))
+  }
+
+  #clientsOf(topic: Topic): number {
+    const feed = this.#feeds.get(topic)
+    let clients = 0
+    for (const view of (feed && this.#views.get(feed)?.values()) ?? [])
+      for (const taker of view.takers) clients += taker.clients
+    return clients
   }
 
   /** A topic's first event here: patterns of earlier subscriptions may cover it. */

@@ -29,6 +29,10 @@ export class Group implements Taker, Sender {
     this.#fanout = fanout
   }
 
+  get clients(): number {
+    return this.members.size
+  }
+
   take(item: ViewItem): void {
     if (this.#items.push(item) === 1) this.#fanout.touch(this)
   }

@@ -24,6 +24,7 @@ const MAX_WRITE_BYTES = 256 * 1_024
  * reads too slowly.
  */
 export class Outbox implements Taker, Sender, Member {
+  readonly clients = 1
   readonly #connection: Connection
   readonly #fanout: Fanout
   readonly #groups: Groups

@@ -5,6 +5,8 @@ import type { FeedReader, TopicFeed } from './topic-feed.ts'
 
 /** Takes what a view sends: a group of clients, or the outbox of one. */
 export interface Taker {
+  /** As many as it stands for. */
+  readonly clients: number
   take(item: ViewItem): void
   /** A message of the gateway's own about the topic, behind everything sent so far. */
   tell(message: object): void
