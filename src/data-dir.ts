@@ -20,6 +20,8 @@ import { FeedgateError } from './errors.ts'
  */
 export interface DataDir {
   readonly path: string
+  /** Names the node that works on this folder, the same at each start. */
+  readonly node: string
   /** Tells other commands on this machine where the gateway is and lets them in; mode 0600. */
   announce(gateway: RunningGateway): void
   /** Safe to call twice. */
@@ -49,6 +51,7 @@ export function openDataDir(path: string): DataDir {
   let held = true
   return {
     path,
+    node: nodeOf(path),
     announce: (gateway) => writePrivate(endpoint, JSON.stringify(gateway)),
     release: () => {
       if (!held) return
@@ -57,6 +60,15 @@ export function openDataDir(path: string): DataDir {
       rmSync(lock, { force: true })
     },
   }
+}
+
+function nodeOf(path: string): string {
+  const file = join(path, 'node')
+  const kept = readJson<{ node: string }>(file)?.node
+  if (kept !== undefined && /^[0-9a-f]{16}$/.test(kept)) return kept
+  const node = randomBytes(8).toString('hex')
+  writePrivate(file, JSON.stringify({ node }))
+  return node
 }
 
 /** The gateway that holds the folder now, if one does. */

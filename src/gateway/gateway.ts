@@ -3,21 +3,25 @@ import type { Cache } from '../cache/cache.ts'
 import type { Manager } from '../manager/manager.ts'
 import type { Store } from '../store/store.ts'
 
-/** All that the gateway sees of the rest of the program. */
-export interface GatewayPorts {
-  readonly auth: Auth
-  readonly limits: RateLimits
-  readonly manager: Manager
-  readonly cache: Cache
-  readonly store: Store
+/** What those who run a process see of it, whatever its roles. */
+export interface OperationsPorts {
   readonly log: Log
-  /** Demo mode: the console may get a token of its own, see `rest/console.ts`. */
-  readonly demo: boolean
   readonly version: string
   /** Prometheus text of `/metrics`. */
   metrics(): Promise<string>
   /** Each dependency of `/readyz` by name: undefined when it is well, else what is wrong with it. */
   readiness(): Readonly<Record<string, string | undefined>>
+}
+
+/** All that the gateway sees of the rest of the program. */
+export interface GatewayPorts extends OperationsPorts {
+  readonly auth: Auth
+  readonly limits: RateLimits
+  readonly manager: Manager
+  readonly cache: Cache
+  readonly store: Store
+  /** Demo mode: the console may get a token of its own, see `rest/console.ts`. */
+  readonly demo: boolean
   /** Wall clock, µs; a port so that tests can set it. */
   now(): number
 }

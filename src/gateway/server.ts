@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import { FeedgateError } from '../errors.ts'
-import type { GatewayPorts } from './gateway.ts'
+import type { GatewayPorts, Log, OperationsPorts } from './gateway.ts'
 import { answerBrokenRequest, errorHandler, sendProblem } from './problem.ts'
 import { adminRoutes } from './rest/admin.ts'
 import { consoleRoutes } from './rest/console.ts'
 import { describeApi, docsRoutes } from './rest/docs.ts'
-import { operationsRoutes } from './rest/operations.ts'
+import { inboundRoutes, operationsRoutes } from './rest/operations.ts'
 import { apiRoutes } from './rest/routes.ts'
 import { validatorCompiler } from './validation.ts'
 
@@ -18,6 +18,26 @@ export async function createServer(
   ports: GatewayPorts,
   plugins: readonly FastifyPluginAsync[] = [],
 ): Promise<FastifyInstance> {
+  const server = bareServer(ports.log)
+  await describeApi(server, ports.version)
+  for (const plugin of plugins) await server.register(plugin)
+  await server.register(apiRoutes(ports))
+  await server.register(adminRoutes(ports))
+  await server.register(inboundRoutes)
+  await server.register(operationsRoutes(ports))
+  await server.register(docsRoutes(ports.version))
+  await server.register(consoleRoutes(ports))
+  return server
+}
+
+/** The HTTP server of a process without the role `gateway`: health and metrics. */
+export async function createOperationsServer(ports: OperationsPorts): Promise<FastifyInstance> {
+  const server = bareServer(ports.log)
+  await server.register(operationsRoutes(ports))
+  return server
+}
+
+function bareServer(log: Log): FastifyInstance {
   const server = fastify({
     logger: false,
     bodyLimit: BODY_LIMIT,
@@ -40,21 +60,13 @@ export async function createServer(
   server.setValidatorCompiler(validatorCompiler)
   // Schemas of answers describe; they do not change what is sent.
   server.setSerializerCompiler(() => (data) => JSON.stringify(data))
-  server.setErrorHandler(errorHandler(ports.log))
+  server.setErrorHandler(errorHandler(log))
   server.setNotFoundHandler((request, reply) =>
     sendProblem(reply, new FeedgateError('not-found', `there is no ${request.method} on this path`)),
   )
   server.decorateRequest('identity')
   takeJsonOnly(server)
   guard(server)
-
-  await describeApi(server, ports.version)
-  for (const plugin of plugins) await server.register(plugin)
-  await server.register(apiRoutes(ports))
-  await server.register(adminRoutes(ports))
-  await server.register(operationsRoutes(ports))
-  await server.register(docsRoutes(ports.version))
-  await server.register(consoleRoutes(ports))
   return server
 }
 

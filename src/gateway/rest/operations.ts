@@ -1,6 +1,6 @@
 import Type from 'typebox'
 import { FeedgateError } from '../../errors.ts'
-import type { GatewayPorts } from '../gateway.ts'
+import type { OperationsPorts } from '../gateway.ts'
 import { sendProblem } from '../problem.ts'
 import { notImplementedRoutes } from './not-implemented.ts'
 import type { RoutePlugin } from './route.ts'
@@ -9,7 +9,7 @@ import { answers } from './schema.ts'
 const Dependencies = Type.Record(Type.String(), Type.String(), { description: '`ok`, or what is wrong' })
 
 /** For those who run the gateway; no credential, and no tenant is named. */
-export function operationsRoutes(ports: GatewayPorts): RoutePlugin {
+export function operationsRoutes(ports: OperationsPorts): RoutePlugin {
   return async (server) => {
     server.route({
       method: ['GET', 'HEAD'],
@@ -54,14 +54,14 @@ export function operationsRoutes(ports: GatewayPorts): RoutePlugin {
       async (_request, reply) =>
         reply.type('text/plain; version=0.0.4; charset=utf-8').send(await ports.metrics()),
     )
-    await server.register(
-      notImplementedRoutes([
-        ['GET', '/ingest/whatsapp'],
-        ['POST', '/ingest/whatsapp'],
-        ['GET', '/ingest/meta'],
-        ['POST', '/ingest/meta'],
-        ['POST', '/ingest/news'],
-      ]),
-    )
   }
 }
+
+/** What suppliers and messaging services will call. */
+export const inboundRoutes = notImplementedRoutes([
+  ['GET', '/ingest/whatsapp'],
+  ['POST', '/ingest/whatsapp'],
+  ['GET', '/ingest/meta'],
+  ['POST', '/ingest/meta'],
+  ['POST', '/ingest/news'],
+])
