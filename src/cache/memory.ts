@@ -1,19 +1,28 @@
+import { isAfter } from '../market/continuity.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import type { Topic } from '../market/topic.ts'
-import type { Cache, CacheFeed, TopicImage, TopicMatch } from './cache.ts'
+import type { Cache, CacheFeed, TopicImage, TopicMatch, TopicPosition } from './cache.ts'
+import { matches } from './match.ts'
+import { type Heads, MAX_WAITING_EVENTS, Subscriber } from './subscriber.ts'
 import { TopicState } from './topic-image.ts'
+import { Window, WindowShare } from './window.ts'
 
-/** What a subscriber may have waiting; beyond it the oldest batches are dropped, which it sees by `seq`. */
-const MAX_WAITING_EVENTS = 100_000
+const HEADS_EVERY_MS = 1_000
 
-/** Last values and fan-out inside one process. Its topics are bounded by those that sources carry. */
+interface Kept {
+  readonly state: TopicState
+  readonly window: Window
+}
+
+/** Last values, windows and fan-out inside one process. Its topics are bounded by those that sources carry. */
 export function createMemoryCache(options: { readonly maxWaitingEvents?: number } = {}): Cache {
   return new MemoryCache(options.maxWaitingEvents ?? MAX_WAITING_EVENTS)
 }
 
 class MemoryCache implements Cache {
   readonly #maxWaitingEvents: number
-  readonly #states = new Map<Topic, TopicState>()
+  readonly #topics = new Map<Topic, Kept>()
+  readonly #share = new WindowShare()
   readonly #subscribers = new Set<Subscriber>()
 
   constructor(maxWaitingEvents: number) {
@@ -22,45 +31,55 @@ class MemoryCache implements Cache {
 
   async apply(events: readonly EncodedEvent[]): Promise<void> {
     for (const event of events) {
-      let state = this.#states.get(event.topic)
-      if (!state) {
-        state = new TopicState(event.topic)
-        this.#states.set(event.topic, state)
-      }
-      state.apply(event)
+      const { state, window } = this.#topics.get(event.topic) ?? this.#add(event.topic)
+      if (state.apply(event)) window.push(event)
     }
     if (events.length > 0) for (const subscriber of this.#subscribers) subscriber.push(events)
   }
 
+  #add(topic: Topic): Kept {
+    const kept = { state: new TopicState(topic), window: new Window(this.#share) }
+    this.#topics.set(topic, kept)
+    this.#share.divide(this.#topics.size)
+    // A window that is quiet keeps what it had: each time the topics have doubled all are cut to their share.
+    if ((this.#topics.size & (this.#topics.size - 1)) === 0)
+      for (const { window } of this.#topics.values()) window.trim()
+    return kept
+  }
+
   async image(topic: Topic): Promise<TopicImage | undefined> {
-    return this.#states.get(topic)?.image()
+    return this.#topics.get(topic)?.state.image()
   }
 
   async images(match: TopicMatch): Promise<readonly TopicImage[]> {
     const found: TopicImage[] = []
-    for (const state of this.#states.values()) if (matches(state.topic, match)) found.push(state.image())
+    for (const [topic, { state }] of this.#topics) if (matches(topic, match)) found.push(state.image())
     return found
   }
 
   async topics(): Promise<readonly Topic[]> {
-    return [...this.#states.keys()]
+    return [...this.#topics.keys()]
   }
 
-  async since(): Promise<undefined> {
-    return undefined
+  async since(topic: Topic, after: TopicPosition): Promise<readonly EncodedEvent[] | undefined> {
+    const kept = this.#topics.get(topic)
+    if (!kept) return undefined
+    return isAfter(kept.state, after) ? kept.window.since(after) : []
   }
 
   fault(): undefined {
     return undefined
   }
 
-  subscribe(signal: AbortSignal): CacheFeed {
-    const subscriber = new Subscriber(this.#maxWaitingEvents)
+  subscribe(signal: AbortSignal, heads?: Heads): CacheFeed {
+    const subscriber = new Subscriber(this.#maxWaitingEvents, heads)
+    const timer = heads && this.#tellHeads(subscriber)
     const leave = () => {
+      clearInterval(timer)
       this.#subscribers.delete(subscriber)
       subscriber.end()
     }
-    if (signal.aborted) subscriber.end()
+    if (signal.aborted) leave()
     else {
       this.#subscribers.add(subscriber)
       signal.addEventListener('abort', leave, { once: true })
@@ -69,62 +88,21 @@ class MemoryCache implements Cache {
     return { [Symbol.asyncIterator]: () => batches, follow: () => undefined, unfollow: () => {} }
   }
 
+  /** Its own queue is all that loses events here: it is told what changed since it was told last. */
+  #tellHeads(subscriber: Subscriber): NodeJS.Timeout {
+    const told = new Map<Topic, number>()
+    return setInterval(() => {
+      for (const [topic, { state }] of this.#topics) {
+        const { epoch, seq, changes } = state
+        if (told.get(topic) === changes) continue
+        told.set(topic, changes)
+        subscriber.head(topic, { epoch, seq })
+      }
+    }, HEADS_EVERY_MS).unref()
+  }
+
   async close(): Promise<void> {
     for (const subscriber of this.#subscribers) subscriber.end()
     this.#subscribers.clear()
   }
-}
-
-class Subscriber {
-  readonly #maxEvents: number
-  #batches: (readonly EncodedEvent[])[] = []
-  #waiting = 0
-  #ended = false
-  #wake: (() => void) | undefined
-
-  constructor(maxEvents: number) {
-    this.#maxEvents = maxEvents
-  }
-
-  push(events: readonly EncodedEvent[]): void {
-    this.#batches.push(events)
-    this.#waiting += events.length
-    while (this.#waiting > this.#maxEvents && this.#batches.length > 1)
-      this.#waiting -= this.#batches.shift()!.length
-    this.#wake?.()
-  }
-
-  end(): void {
-    this.#ended = true
-    this.#wake?.()
-  }
-
-  /** Everything that has queued comes as one batch, so that a reader that was busy catches up in one step. */
-  async *batches(left: () => void): AsyncGenerator<readonly EncodedEvent[]> {
-    try {
-      while (true) {
-        if (this.#batches.length > 0) {
-          const taken = this.#batches
-          this.#batches = []
-          this.#waiting = 0
-          yield taken.length === 1 ? taken[0]! : taken.flat()
-        } else if (this.#ended) return
-        else
-          await new Promise<void>((resolve) => {
-            this.#wake = resolve
-          })
-      }
-    } finally {
-      left()
-    }
-  }
-}
-
-function matches(topic: Topic, match: TopicMatch): boolean {
-  return (
-    (match.channel === undefined || topic.channel === match.channel) &&
-    (match.source === undefined || topic.source === match.source) &&
-    (match.subject === undefined || topic.subject === match.subject) &&
-    (match.timeframe === undefined || topic.timeframe === match.timeframe)
-  )
 }
