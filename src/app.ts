@@ -1,40 +1,35 @@
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Auth, TierName } from './auth/auth.ts'
 import { createAuth } from './auth/create-auth.ts'
-import { createRateLimits } from './auth/rate-limit.ts'
-import { createEmbeddedBus } from './bus/embedded.ts'
-import { Spool } from './bus/spool.ts'
-import { createMemoryCache } from './cache/memory.ts'
 import { runRelay } from './cache/relay.ts'
 import { now } from './clock.ts'
 import type { Config } from './config.ts'
 import { loadConnectors } from './connectors/registry.ts'
-import { openDataDir } from './data-dir.ts'
+import { type DataDir, openDataDir } from './data-dir.ts'
 import { DEMO_SOURCES } from './demo.ts'
+import { type Engines, isClustered, openEngines, openStore } from './engines.ts'
 import { FeedgateError } from './errors.ts'
-import type { GatewayPorts, Log } from './gateway/gateway.ts'
-import { createServer } from './gateway/server.ts'
-import { createHub } from './gateway/ws/hub.ts'
+import type { Log, OperationsPorts } from './gateway/gateway.ts'
+import { createOperationsServer, createServer } from './gateway/server.ts'
+import { type ClientHub, createHub } from './gateway/ws/hub.ts'
 import { webSocketRoutes } from './gateway/ws/routes.ts'
-import { createManager } from './manager/create-manager.ts'
-import { openDesiredState } from './manager/desired-state.ts'
-import { createMemoryLeases } from './manager/leases.ts'
-import type { SourceSpec } from './manager/manager.ts'
-import { openPositions } from './manager/positions-file.ts'
+import { createManager, type OwningManager } from './manager/create-manager.ts'
+import type { Manager, SourceSpec } from './manager/manager.ts'
+import { serveNodes } from './manager/nodes.ts'
+import { createRemoteManager } from './manager/remote.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { loadSecrets, randomSecret, type Secrets } from './secrets.ts'
-import { createPgliteStore } from './store/pglite.ts'
 import { runRecorder } from './store/recorder.ts'
 import type { Store } from './store/store.ts'
-import type { Tracing } from './tracing/tracing.ts'
 import { VERSION } from './version.ts'
+
+export { openStore }
 
 export const ROLES = ['ingest', 'recorder', 'relay', 'analytics', 'gateway'] as const
 export type Role = (typeof ROLES)[number]
 
-/** The whole program: adapters are chosen here and nowhere else. */
+/** The program: its parts, put together as the roles ask. */
 export interface App {
   /** Clients are served when this resolves; the store may still be opening. */
   start(): Promise<void>
@@ -48,68 +43,55 @@ const TIERS: readonly TierName[] = ['basic', 'premium', 'institutional']
 /** Clients get this long to close by themselves before their sockets are ended. */
 const CLIENT_GRACE_MS = 300
 
-export function openStore(config: Config, log: Log = SILENT): Store {
-  refuseOtherEngines(config)
-  return createPgliteStore({ dataDir: config.dataDir, log })
-}
-
 /** Keys and tenants without a gateway, for commands. */
 export function openAuth(config: Config): { auth: Auth; store: Store } {
-  const store = openStore(config)
+  const store = openStore(config, SILENT)
   return { store, auth: buildAuth(config, loadSecrets(config), store, [], [], () => 'open') }
 }
 
 export async function createApp(config: Config, roles: ReadonlySet<Role>, log: Log): Promise<App> {
-  refuseOtherEngines(config)
-  refuseSomeRoles(roles)
+  refuseSomeRoles(config, roles)
   const dataDir = openDataDir(config.dataDir)
+  let engines: Engines | undefined
   try {
-    return await assemble(config, log, dataDir)
+    const secrets = loadSecrets(config)
+    engines = openEngines(config, dataDir, log)
+    return await assemble({ config, roles, log, dataDir, secrets, engines })
   } catch (error) {
+    await engines?.close()
     dataDir.release()
     throw error
   }
 }
 
-async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof openDataDir>): Promise<App> {
-  const secrets = loadSecrets(config)
-  const demoKeys = config.demo ? TIERS.map((tier) => ({ tier, key: demoKey(tier) })) : []
-  const localAdminKey = randomSecret()
+interface Parts {
+  readonly config: Config
+  readonly roles: ReadonlySet<Role>
+  readonly log: Log
+  readonly dataDir: DataDir
+  readonly secrets: Secrets
+  readonly engines: Engines
+}
+
+async function assemble(parts: Parts): Promise<App> {
+  const { config, roles, log, dataDir, secrets, engines } = parts
+  const { bus, store, cache, positions } = engines
+  const owner = roles.has('ingest') ? await createOwner(parts) : undefined
+  // Where several nodes run sources, what clients see of them is what all nodes report.
+  const manager = owner && !isClustered(config) ? owner : createRemoteManager(store.sql, log)
   const metrics = createMetrics()
-  const tracing = await openTracing(config)
-  const spool = new Spool(join(config.dataDir, 'spool'))
-  const bus = createEmbeddedBus({ spool })
-  const cache = createMemoryCache()
-  const positions = openPositions(join(config.dataDir, 'positions'))
-  // What the spool holds will be stored before anything new: it counts as stored from here on.
-  positions.stored(spool.recovered)
-  const manager = createManager({
-    connectors: await loadConnectors(),
-    bus,
-    sources: (config.sources as readonly SourceSpec[] | undefined) ?? (config.demo ? DEMO_SOURCES : []),
-    desired: openDesiredState(join(config.dataDir, 'sources.json')),
-    positions,
-    leases: createMemoryLeases(now),
+  const operations: OperationsPorts = {
     log,
-  })
-  // Behind what may refuse the settings: it starts a thread.
-  const store = openStore(config, log)
-  const auth = buildAuth(config, secrets, store, demoKeys, [localAdminKey], (id) => manager.licence(id))
-  const ports: GatewayPorts = {
-    auth,
-    limits: createRateLimits(),
-    manager,
-    cache,
-    store,
-    log,
-    demo: config.demo,
     version: VERSION,
     metrics: () => metrics.text(),
-    readiness: () => ({ store: store.fault() }),
-    now,
+    readiness: () => engines.faults(),
   }
-  const hub = createHub(ports)
-  const server = await createServer(ports, [webSocketRoutes(ports, hub)])
+  const demoKeys = config.demo ? TIERS.map((tier) => ({ tier, key: demoKey(tier) })) : []
+  const localAdminKey = randomSecret()
+  const gateway = roles.has('gateway')
+    ? await createGateway(parts, manager, operations, demoKeys, localAdminKey)
+    : undefined
+  const server = gateway?.server ?? (await createOperationsServer(operations))
 
   const ingest = new AbortController()
   const readers = new AbortController()
@@ -118,27 +100,27 @@ async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof ope
 
   const start = async () => {
     // Everything that reads the bus is there before the first event is published: nothing is missed.
-    running.push(
-      runRecorder({ bus, store, positions, log }, ingest.signal),
-      runRelay({ bus, cache }, readers.signal),
-      hub.run(readers.signal),
-    )
+    if (roles.has('recorder')) running.push(runRecorder({ bus, store, positions, log }, ingest.signal))
+    if (roles.has('relay')) running.push(runRelay({ bus, cache }, readers.signal))
+    if (gateway) running.push(gateway.hub.run(readers.signal))
     await listen(server, config)
-    dataDir.announce({ url: urlOf(server, config), adminKey: localAdminKey })
-    await manager.start()
+    if (gateway) dataDir.announce({ url: urlOf(server, config), adminKey: localAdminKey })
+    await owner?.start()
+    if (owner && owner !== manager)
+      running.push(serveNodes({ manager: owner, sql: store.sql, node: dataDir.node, log }, readers.signal))
+    if (gateway && owner !== manager) await manager.start()
     store.ready().catch((error: Error) => log.error({ error: error.message }, 'the store cannot be opened'))
   }
 
   const stop = async () => {
-    await hub.close(CLIENT_GRACE_MS)
-    await manager.close()
+    await gateway?.hub.close(CLIENT_GRACE_MS)
+    await owner?.close()
     ingest.abort()
     readers.abort()
+    await manager.close()
     await Promise.allSettled(running)
-    await Promise.allSettled([server.close(), bus.close(), cache.close()])
-    await store.close()
-    positions.close()
-    await tracing?.close()
+    await server.close().catch(() => undefined)
+    await engines.close()
     metrics.close()
     dataDir.release()
   }
@@ -149,8 +131,46 @@ async function assemble(config: Config, log: Log, dataDir: ReturnType<typeof ope
       stopped ??= stop()
       return stopped
     },
-    greeting: () => greeting(config, urlOf(server, config), demoKeys, secrets),
+    greeting: () => greeting(config, roles, urlOf(server, config), demoKeys, secrets),
   }
+}
+
+/** The manager that runs sources. Throws `bad-setting` for what `sources` cannot be. */
+async function createOwner({ config, log, engines }: Parts): Promise<OwningManager> {
+  const { bus, desired, positions, leases } = engines
+  return createManager({
+    connectors: await loadConnectors(),
+    bus,
+    sources: (config.sources as readonly SourceSpec[] | undefined) ?? (config.demo ? DEMO_SOURCES : []),
+    desired,
+    positions,
+    leases,
+    log,
+  })
+}
+
+/** What clients connect to, not yet listening. */
+async function createGateway(
+  { config, secrets, engines, log }: Parts,
+  manager: Manager,
+  operations: OperationsPorts,
+  demoKeys: readonly { tier: TierName; key: string }[],
+  localAdminKey: string,
+): Promise<{ server: FastifyInstance; hub: ClientHub }> {
+  const { store, cache, limits } = engines
+  const licence = (id: string) => manager.licence(id)
+  const ports = {
+    ...operations,
+    auth: buildAuth(config, secrets, store, demoKeys, [localAdminKey], licence),
+    limits,
+    manager,
+    cache,
+    store,
+    demo: config.demo,
+    now,
+  }
+  const hub = createHub(ports)
+  return { hub, server: await createServer(ports, [webSocketRoutes(ports, hub)]) }
 }
 
 function buildAuth(
@@ -178,7 +198,7 @@ function buildAuth(
   })
 }
 
-/** Nothing of OpenTelemetry is loaded unless somebody wants traces. */
+/** OpenTelemetry is not loaded unless somebody wants traces. */
 async function openTracing(config: Config): Promise<Tracing | undefined> {
   const { otelExporterOtlpEndpoint: endpoint, traceRatio: ratio } = config
   if (endpoint === undefined) return undefined
@@ -186,27 +206,15 @@ async function openTracing(config: Config): Promise<Tracing | undefined> {
   return createOtelTracing({ endpoint, ratio, version: VERSION })
 }
 
-/** Also for commands: none may work on a database that was not meant. */
-function refuseOtherEngines(config: Config): void {
-  for (const [setting, value] of Object.entries({
-    DATABASE_URL: config.databaseUrl,
-    KAFKA_BROKERS: config.kafkaBrokers,
-    REDIS_URL: config.redisUrl,
-  })) {
-    if (value)
-      throw new FeedgateError(
-        'bad-setting',
-        `setting ${setting} is set, but this version runs on its embedded engines only: unset it`,
-      )
-  }
-}
-
-function refuseSomeRoles(roles: ReadonlySet<Role>): void {
-  if (ROLES.some((role) => !roles.has(role)))
-    throw new FeedgateError(
-      'bad-setting',
-      `--roles lacks ${ROLES.filter((role) => !roles.has(role)).join(', ')}: on the embedded engines one process runs all of ${ROLES.join(',')}`,
-    )
+function refuseSomeRoles(config: Config, roles: ReadonlySet<Role>): void {
+  const lacking = ROLES.filter((role) => !roles.has(role))
+  if (lacking.length === 0 || isClustered(config)) return
+  const engines = { DATABASE_URL: config.databaseUrl, KAFKA_BROKERS: config.kafkaBrokers, REDIS_URL: config.redisUrl }
+  const missing = Object.entries(engines).flatMap(([name, value]) => (value ? [] : [name]))
+  throw new FeedgateError(
+    'bad-setting',
+    `--roles lacks ${lacking.join(', ')}: a process with some of the roles needs engines that it shares with the others, set ${missing.join(', ')} too`,
+  )
 }
 
 async function listen(server: FastifyInstance, config: Config): Promise<void> {
@@ -235,11 +243,13 @@ function demoKey(tier: TierName): string {
 
 function greeting(
   config: Config,
+  roles: ReadonlySet<Role>,
   url: string,
   demoKeys: readonly { tier: TierName; key: string }[],
   secrets: Secrets,
 ): readonly string[] {
-  const lines = [`feedgate ${VERSION} is ready at ${url}/`]
+  const some = roles.size < ROLES.length ? ` (${[...roles].join(', ')})` : ''
+  const lines = [`feedgate ${VERSION} is ready at ${url}/${some}`]
   if (!config.demo) return lines
   lines.push('', 'Demo mode: simulated sources; these keys live until the next start.')
   for (const { tier, key } of demoKeys) lines.push(`  ${tier.padEnd(13)} ${key}`)
