@@ -19,7 +19,7 @@ module.exports = {
       to: { pathNot: '^src/(market/|connectors/(connector|venue)[.]ts$|connectors/venues/[^/]+[.]ts$)' },
     },
     {
-      name: 'adapters-only-by-app',
+      name: 'adapters-only-by-engines',
       comment: 'Adapters are chosen in one place.',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/app[.]ts$' },

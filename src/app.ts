@@ -22,6 +22,7 @@ import { createMetrics } from './metrics/metrics.ts'
 import { loadSecrets, randomSecret, type Secrets } from './secrets.ts'
 import { runRecorder } from './store/recorder.ts'
 import type { Store } from './store/store.ts'
+import type { Tracing } from './tracing/tracing.ts'
 import { VERSION } from './version.ts'
 
 export { openStore }
@@ -80,6 +81,7 @@ async function assemble(parts: Parts): Promise<App> {
   // Where several nodes run sources, what clients see of them is what all nodes report.
   const manager = owner && !isClustered(config) ? owner : createRemoteManager(store.sql, log)
   const metrics = createMetrics()
+  const tracing = await openTracing(config)
   const operations: OperationsPorts = {
     log,
     version: VERSION,
@@ -121,6 +123,7 @@ async function assemble(parts: Parts): Promise<App> {
     await Promise.allSettled(running)
     await server.close().catch(() => undefined)
     await engines.close()
+    await tracing?.close()
     metrics.close()
     dataDir.release()
   }
@@ -151,7 +154,7 @@ async function createOwner({ config, log, engines }: Parts): Promise<OwningManag
 
 /** What clients connect to, not yet listening. */
 async function createGateway(
-  { config, secrets, engines, log }: Parts,
+  { config, secrets, engines }: Parts,
   manager: Manager,
   operations: OperationsPorts,
   demoKeys: readonly { tier: TierName; key: string }[],
@@ -209,7 +212,11 @@ async function openTracing(config: Config): Promise<Tracing | undefined> {
 function refuseSomeRoles(config: Config, roles: ReadonlySet<Role>): void {
   const lacking = ROLES.filter((role) => !roles.has(role))
   if (lacking.length === 0 || isClustered(config)) return
-  const engines = { DATABASE_URL: config.databaseUrl, KAFKA_BROKERS: config.kafkaBrokers, REDIS_URL: config.redisUrl }
+  const engines = {
+    DATABASE_URL: config.databaseUrl,
+    KAFKA_BROKERS: config.kafkaBrokers,
+    REDIS_URL: config.redisUrl,
+  }
   const missing = Object.entries(engines).flatMap(([name, value]) => (value ? [] : [name]))
   throw new FeedgateError(
     'bad-setting',
@@ -259,4 +266,4 @@ function greeting(
   return lines
 }
 
-const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+export const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }

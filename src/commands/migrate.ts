@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { openStore } from '../app.ts'
+import { openStore, SILENT } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { findRunningGateway, openDataDir } from '../data-dir.ts'
 import type { Store } from '../store/store.ts'
@@ -23,7 +23,7 @@ export function migrateCommand(env: Readonly<Record<string, string | undefined>>
       const dataDir = openDataDir(config.dataDir)
       let store: Store | undefined
       try {
-        store = openStore(config)
+        store = openStore(config, SILENT)
         await store.ready()
         print({ migrated: true, by: 'command' }, 'The schema is up to date.')
       } finally {

@@ -1,0 +1,111 @@
+import { join } from 'node:path'
+import type { RateLimits } from './auth/auth.ts'
+import { createRateLimits } from './auth/rate-limit.ts'
+import type { Bus } from './bus/bus.ts'
+import { createEmbeddedBus } from './bus/embedded.ts'
+import { Spool } from './bus/spool.ts'
+import type { Cache } from './cache/cache.ts'
+import { createMemoryCache } from './cache/memory.ts'
+import { now } from './clock.ts'
+import type { Config } from './config.ts'
+import type { DataDir } from './data-dir.ts'
+import type { Log } from './gateway/gateway.ts'
+import { type DesiredState, openDesiredState } from './manager/desired-state.ts'
+import { createStoredDesiredState } from './manager/desired-store.ts'
+import { createMemoryLeases, type Leases } from './manager/leases.ts'
+import { createPostgresLeases } from './manager/leases-postgres.ts'
+import type { Positions } from './manager/positions.ts'
+import { openPositions } from './manager/positions-file.ts'
+import { createStorePositions } from './manager/positions-store.ts'
+import { settled } from './manager/settled.ts'
+import { createPgliteStore } from './store/pglite.ts'
+import { createPostgresStore } from './store/postgres.ts'
+import type { Store } from './store/store.ts'
+
+/** Engines that nodes share: then roles can be split over processes, and several nodes can have the same role. */
+export function isClustered({ databaseUrl, kafkaBrokers, redisUrl }: Config): boolean {
+  return Boolean(databaseUrl && kafkaBrokers && redisUrl)
+}
+
+/** What the program stands on, chosen by the settings; nothing else names an adapter. */
+export interface Engines {
+  readonly bus: Bus
+  readonly store: Store
+  readonly cache: Cache
+  readonly limits: RateLimits
+  /** What the manager keeps: in the database that nodes share, else in `DATA_DIR`. */
+  readonly desired: DesiredState
+  readonly positions: Positions
+  readonly leases: Leases
+  /** By name, for `/readyz`. */
+  faults(): Readonly<Record<string, string | undefined>>
+  /** Safe to call twice. What reads the bus must have ended. */
+  close(): Promise<void>
+}
+
+/** All are opened at once and wait for what they need by themselves. */
+export function openEngines(config: Config, dataDir: DataDir, log: Log): Engines {
+  const { bus, spool } = openBus(dataDir)
+  const store = openStore(config, log)
+  const cache = openCache()
+  const { desired, positions, leases } = openKeeping(config, dataDir, { bus, spool, store }, log)
+  return {
+    bus,
+    store,
+    cache,
+    limits: createRateLimits(),
+    desired,
+    positions,
+    leases,
+    faults: () => ({
+      store: store.fault(),
+      ...(config.kafkaBrokers && { bus: bus.fault() }),
+      ...(config.redisUrl && { cache: cache.fault() }),
+    }),
+    close: async () => {
+      await leases.close()
+      await Promise.allSettled([bus.close(), cache.close()])
+      await store.close()
+      positions.close()
+    },
+  }
+}
+
+export function openStore(config: Config, log: Log): Store {
+  return config.databaseUrl
+    ? createPostgresStore({ url: config.databaseUrl, log })
+    : createPgliteStore({ dataDir: config.dataDir, log })
+}
+
+function openBus(dataDir: DataDir): { readonly bus: Bus; readonly spool: Spool | undefined } {
+  const spool = new Spool(join(dataDir.path, 'spool'))
+  return { bus: createEmbeddedBus({ spool }), spool }
+}
+
+/** One that can be lost is backed by the store. */
+function openCache(): Cache {
+  return createMemoryCache()
+}
+
+function openKeeping(
+  config: Config,
+  dataDir: DataDir,
+  { bus, spool, store }: { bus: Bus; spool: Spool | undefined; store: Store },
+  log: Log,
+): Pick<Engines, 'desired' | 'positions' | 'leases'> {
+  const isSettled = () => settled(bus, store)
+  if (isClustered(config))
+    return {
+      desired: createStoredDesiredState(store.sql),
+      positions: createStorePositions(store, isSettled),
+      leases: createPostgresLeases(store.sql, dataDir.node, log),
+    }
+  const positions = openPositions(join(dataDir.path, 'positions'), spool ? undefined : isSettled)
+  // What the spool holds will be stored before anything new: it counts as stored from here on.
+  if (spool) positions.stored(spool.recovered)
+  return {
+    desired: openDesiredState(join(dataDir.path, 'sources.json')),
+    positions,
+    leases: createMemoryLeases(now),
+  }
+}
