@@ -56,6 +56,8 @@ export const signals = {
   recorderConsumed: new Signal<{ events: number; odds: number }>(),
   recorderWrote: new Signal<{ rows: number; ms: number }>(),
   recorderError: new Signal<{ reason: string }>(),
+  /** An event came from an owner of its topic that was replaced before: it is not stored. */
+  eventFenced: new Signal<{ source: string; channel: string }>(),
   cacheSet: new Signal<{ count: number }>(),
   clientConnected: new Signal<{ endpoint: string; tier: string }>(),
   clientDisconnected: new Signal<{ endpoint: string; tier: string; code: number }>(),

@@ -46,6 +46,10 @@ function watchSources(registry: Registry): Stops {
   const rejected = counter('feedgate_dead_letters_total', 'Input that could not become an event', ['source'])
   const bookGaps = counter('feedgate_book_gaps_total', 'Books that failed their proof', ['source'])
   const gaps = counter('feedgate_gaps_total', 'Holes declared', ['source', 'channel'])
+  const fenced = counter('feedgate_events_fenced_total', 'Events of owners that were replaced, not stored', [
+    'source',
+    'channel',
+  ])
   return [
     signals.sourceState.on((fact) => {
       changes.inc({ source: source(fact.source), state: fact.state })
@@ -59,6 +63,7 @@ function watchSources(registry: Registry): Stops {
     signals.deadLetter.on((fact) => rejected.inc({ source: source(fact.source) })),
     signals.bookGap.on((fact) => bookGaps.inc({ source: source(fact.source) })),
     signals.gap.on((fact) => gaps.inc({ source: source(fact.source), channel: fact.channel })),
+    signals.eventFenced.on((fact) => fenced.inc({ source: source(fact.source), channel: fact.channel })),
   ]
 }
 

@@ -1,7 +1,10 @@
-import type { BusBatch, DeadLetter, OffsetRange } from '../bus/bus.ts'
+import type { BusBatch, DeadLetter } from '../bus/bus.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import type { Topic } from '../market/topic.ts'
+import { signals } from '../signals.ts'
 import { BookImager } from './book-images.ts'
+import { advanceHeads, lockHeads } from './heads.ts'
+import { claimOffsets } from './offsets.ts'
 import type { Sql } from './store.ts'
 import { type EventTable, GAP, GAPS, tableOf } from './tables.ts'
 
@@ -21,19 +24,38 @@ export class Recording {
 
   async record(batch: BusBatch): Promise<void> {
     await this.#internTopics(batch.events)
+    const accepted = await this.#sql.transaction(async (tx) => {
+      if (batch.offsets) await claimOffsets(tx, batch.offsets)
+      const events = await this.#unfenced(tx, batch.events)
+      await this.#insertEvents(tx, events)
+      if (batch.deadLetters.length > 0) await insertDeadLetters(tx, batch.deadLetters)
+      return events
+    })
+    tellOfFenced(batch.events, accepted)
+    await this.#insertImages(accepted)
+  }
+
+  /**
+   * Without the events of owners that were replaced. The heads of the topics are locked first and moved on, so that of
+   * two recorders with events of the same topic one waits for the other.
+   */
+  async #unfenced(tx: Sql, events: readonly EncodedEvent[]): Promise<readonly EncodedEvent[]> {
+    if (events.length === 0) return events
+    const heads = await lockHeads(tx, new Set(this.#ids(events)))
+    const accepted = events.filter((event) => heads.accept(this.#topicIds.get(event.topic)!, event))
+    await advanceHeads(tx, heads)
+    return accepted
+  }
+
+  async #insertEvents(tx: Sql, events: readonly EncodedEvent[]): Promise<void> {
     const tables = new Map<EventTable, EncodedEvent[]>()
-    for (const event of batch.events) {
+    for (const event of events) {
       add(tables, tableOf(event.topic.channel), event)
       if (event.type === GAP) add(tables, GAPS, event)
     }
-    const odds = newestOfEachKey(batch.events.filter((event) => event.topic.channel === 'odds'))
-    await this.#sql.transaction(async (tx) => {
-      for (const [table, events] of tables) await this.#insert(tx, table.insert, events)
-      if (odds.length > 0) await this.#updateOdds(tx, odds)
-      if (batch.deadLetters.length > 0) await insertDeadLetters(tx, batch.deadLetters)
-      if (batch.offsets && batch.offsets.size > 0) await updateOffsets(tx, batch.offsets)
-    })
-    await this.#insertImages(batch.events)
+    for (const [table, of] of tables) await this.#insert(tx, table.insert, of)
+    const odds = newestOfEachKey(events.filter((event) => event.topic.channel === 'odds'))
+    if (odds.length > 0) await this.#updateOdds(tx, odds)
   }
 
   /** Outside the transaction: an id that was given stays given when the batch fails. */
@@ -162,13 +184,9 @@ async function insertDeadLetters(tx: Sql, letters: readonly DeadLetter[]): Promi
   )
 }
 
-async function updateOffsets(tx: Sql, offsets: ReadonlyMap<string, OffsetRange>): Promise<void> {
-  await tx.query(
-    `insert into consumer_offsets (name, position) select * from unnest($1::text[], $2::text[])
-     on conflict (name) do update set position = excluded.position, updated_at = now()`,
-    [
-      [...offsets.keys()].map((partition) => `recorder/${partition}`),
-      [...offsets.values()].map(({ to }) => to),
-    ],
-  )
+function tellOfFenced(events: readonly EncodedEvent[], accepted: readonly EncodedEvent[]): void {
+  if (accepted.length === events.length) return
+  const kept = new Set(accepted)
+  for (const { topic } of events.filter((event) => !kept.has(event)))
+    signals.eventFenced.emit({ source: topic.source, channel: topic.channel })
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Bus, BusBatch, DeadLetter } from '../bus/bus.ts'
+import { FeedgateError } from '../errors.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import { signals } from '../signals.ts'
 import { traceStage } from '../tracing/tracing.ts'
@@ -31,12 +32,16 @@ export interface RecorderPorts {
 /**
  * Carries the bus into the store. While the store is away the bus queues, for ever if need be: nothing is dropped and
  * nothing dead-lettered. An event that the database itself refuses is found by halving its batch and becomes a dead
- * letter, so that it does not hold up what follows. When the signal ends, what has queued is stored, within 1.2 s.
+ * letter, so that it does not hold up what follows. Where another recorder has a partition now, the batch is left to it
+ * and reading begins anew from what is stored. When the signal ends, what has queued is stored, within 1.2 s.
  */
 export async function runRecorder(ports: RecorderPorts, signal: AbortSignal): Promise<void> {
   const recorder = new Recorder(ports, signal)
   await recorder.run()
 }
+
+/** Of a batch. `late`: the deadline after the signal has passed. */
+type Outcome = 'done' | 'fenced' | 'late'
 
 class Recorder {
   readonly #ports: RecorderPorts
@@ -50,47 +55,57 @@ class Recorder {
   }
 
   async run(): Promise<void> {
-    const batches = this.#ports.bus.subscribe('recorder', this.#signal)
     const startDeadline = () => {
       const timer = setTimeout(() => this.#deadline.abort(), DRAIN_MS)
       timer.unref()
     }
     if (this.#signal.aborted) startDeadline()
     else this.#signal.addEventListener('abort', startDeadline, { once: true })
-    for await (const batch of batches) if (!(await this.#take(batch))) break
+    for (let fences = 0; (await this.#read()) === 'fenced'; fences++)
+      await pause(backoffMs(fences), this.#signal)
   }
 
-  /** False: not stored, and not taken from the bus. */
-  async #take(batch: BusBatch): Promise<boolean> {
+  /** Until the bus ends, or a batch could not be stored. */
+  async #read(): Promise<Outcome> {
+    const { bus, store } = this.#ports
+    for await (const batch of bus.subscribe('recorder', this.#signal, store)) {
+      const outcome = await this.#take(batch)
+      if (outcome !== 'done') return outcome
+    }
+    return 'done'
+  }
+
+  /** Anything but `done`: not taken from the bus. */
+  async #take(batch: BusBatch): Promise<Outcome> {
     const began = performance.now()
     const { events } = batch
     let odds = 0
     for (const event of events) if (event.type === 'odds' && event.key?.startsWith('price|')) odds++
     if (events.length > 0) signals.recorderConsumed.emit({ events: events.length, odds })
-    if (!(await this.#recordPatiently(batch))) {
+    const outcome = await this.#recordPatiently(batch)
+    if (outcome === 'late')
       this.#ports.log.warn(
         {},
         'the store did not answer in time: the bus keeps the events for the next start',
       )
-      return false
-    }
+    if (outcome !== 'done') return outcome
     traceStage('record', events, began)
     if (events.length + batch.deadLetters.length < FULL_BATCH)
       await pause(PAUSE_MS - (performance.now() - began), this.#signal)
-    return true
+    return 'done'
   }
 
   /** Until it is done, or the deadline after the signal has passed. */
-  async #recordPatiently(batch: BusBatch): Promise<boolean> {
+  async #recordPatiently(batch: BusBatch): Promise<Outcome> {
     for (let attempt = 0; !this.#deadline.signal.aborted; attempt++) {
       const outcome = await this.#tryRecord(batch)
-      if (outcome === 'done') return true
-      if (outcome === 'retry') await pause(backoffMs(attempt), this.#deadline.signal)
+      if (outcome !== 'retry') return outcome
+      await pause(backoffMs(attempt), this.#deadline.signal)
     }
-    return false
+    return 'late'
   }
 
-  async #tryRecord(batch: BusBatch): Promise<'done' | 'retry'> {
+  async #tryRecord(batch: BusBatch): Promise<'done' | 'fenced' | 'retry'> {
     const began = performance.now()
     try {
       await untilAborted(this.#ports.store.ready(), this.#deadline.signal)
@@ -98,6 +113,10 @@ class Recorder {
     } catch (error) {
       if (this.#deadline.signal.aborted) return 'retry'
       const reason = error instanceof Error ? error.message : String(error)
+      if (error instanceof FeedgateError && error.code === 'fenced') {
+        this.#ports.log.warn({ reason }, 'a batch is left to its new owner')
+        return 'fenced'
+      }
       signals.recorderError.emit({ reason })
       this.#ports.log.warn({ reason }, 'the store did not take a batch, trying again')
       return 'retry'

@@ -1,7 +1,10 @@
 import type { BusBatch } from '../bus/bus.ts'
 import { bookAt } from './book-images.ts'
 import { candles } from './candles.ts'
+import { positions } from './heads.ts'
 import { EVENT_COLUMNS, type EventRow, gaps, history, storedEvent } from './history.ts'
+import { latest } from './latest.ts'
+import { readOffsets } from './offsets.ts'
 import { Recording } from './record.ts'
 import type { Sql, Store, StoredEvent } from './store.ts'
 
@@ -9,6 +12,9 @@ import type { Sql, Store, StoredEvent } from './store.ts'
 export interface Database {
   /** Statements wait until the database is open and migrated. */
   readonly sql: Sql
+  /** Where reads of history and recording do not share connections with others and each other, theirs; else `sql`. */
+  readonly reads?: Sql
+  readonly recording?: Sql
   ready(): Promise<void>
   fault(): string | undefined
   close(): Promise<void>
@@ -16,22 +22,22 @@ export interface Database {
 
 /** The store's statements, the same for every engine that speaks PostgreSQL 15. */
 export function createSqlStore(database: Database): Store {
-  const { sql } = database
-  const recording = new Recording(sql)
+  const { sql, reads = sql } = database
+  const recording = new Recording(database.recording ?? sql)
   return {
     sql,
     ready: () => database.ready(),
     fault: () => database.fault(),
     close: () => database.close(),
     record: (batch: BusBatch) => recording.record(batch),
-    history: (query) => history(sql, query),
-    candles: (query) => candles(sql, query, Date.now() * 1_000),
-    bookAt: (topic, at) => bookAt(sql, topic, at),
-    gaps: (query) => gaps(sql, query),
-    offsets: (group, partitions) => offsets(sql, group, partitions),
-    positions: async () => new Map(),
-    latest: async () => [],
-    oddsCurrent: (eventId, sources) => oddsCurrent(sql, eventId, sources),
+    history: (query) => history(reads, query),
+    candles: (query) => candles(reads, query, Date.now() * 1_000),
+    bookAt: (topic, at) => bookAt(reads, topic, at),
+    gaps: (query) => gaps(reads, query),
+    offsets: (group, partitions) => readOffsets(sql, group, partitions),
+    positions: (source) => positions(reads, source),
+    latest: (query) => latest(reads, query),
+    oddsCurrent: (eventId, sources) => oddsCurrent(reads, eventId, sources),
   }
 }
 
@@ -47,16 +53,4 @@ async function oddsCurrent(
     [eventId, sources ?? null],
   )
   return rows.map(storedEvent)
-}
-
-async function offsets(
-  sql: Sql,
-  group: string,
-  partitions: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
-  const { rows } = await sql.query<{ name: string; position: string }>(
-    'select name, position from consumer_offsets where name = any($1::text[])',
-    [partitions.map((partition) => `${group}/${partition}`)],
-  )
-  return new Map(rows.map(({ name, position }) => [name.slice(group.length + 1), position]))
 }

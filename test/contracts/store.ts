@@ -3,7 +3,8 @@ import type { EncodedEvent } from '../../src/market/encoded-event.ts'
 import type { BookPayload, Level, Payload } from '../../src/market/event.ts'
 import { OrderBook } from '../../src/market/order-book.ts'
 import { type Topic, topicOf } from '../../src/market/topic.ts'
-import type { HistoryQuery, Store, StoredCandle, StoredEvent } from '../../src/store/store.ts'
+import { signals } from '../../src/signals.ts'
+import type { HistoryQuery, LatestQuery, Store, StoredCandle, StoredEvent } from '../../src/store/store.ts'
 import {
   book,
   candle,
@@ -107,31 +108,86 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       it('stores where the bus goes on together with the rows', async () => {
         const events = tradesOf(freshTopic('trades'), 1)
         const bad = series(freshTopic('ticker'))({ type: 'ticker', bid: 'no number' })
-        const position = async () =>
-          (
-            await store.sql.query<{ position: string }>(
-              "select position from consumer_offsets where name = 'recorder/md.trade/0'",
-            )
-          ).rows[0]?.position
-        await store.record({
-          events,
+        const stand = () => store.offsets('recorder', ['md.trade/0', 'md.trade/1'])
+        const at = (from: string, to: string) => new Map([['md.trade/0', { from, to }]])
+        await store.record({ events, deadLetters: [], offsets: at('16', '17') })
+        await expect(
+          store.record({ events: [bad], deadLetters: [], offsets: at('17', '18') }),
+        ).rejects.toMatchObject({ code: '22P02' })
+        expect(await stand()).toEqual(new Map([['md.trade/0', '17']]))
+        await store.record({ events: [], deadLetters: [], offsets: at('17', '19') })
+        expect(await stand()).toEqual(new Map([['md.trade/0', '19']]))
+        expect(await store.offsets('relay', ['md.trade/0'])).toEqual(new Map())
+      })
+
+      it('refuses, whole, a batch that begins where its partition does not stand: another recorder has it', async () => {
+        const batch = (topic: string, ...ranges: [string, string, string][]) => ({
+          events: tradesOf(topicOf('fenced', 'trades', topic), 5),
           deadLetters: [],
-          offsets: new Map([['md.trade/0', { from: '16', to: '17' }]]),
+          offsets: new Map(ranges.map(([partition, from, to]) => [partition, { from, to }])),
         })
-        await store
-          .record({
-            events: [bad],
-            deadLetters: [],
-            offsets: new Map([['md.trade/0', { from: '17', to: '18' }]]),
-          })
-          .catch(() => undefined)
-        expect(await position()).toBe('17')
-        await store.record({
-          events: [],
-          deadLetters: [],
-          offsets: new Map([['md.trade/0', { from: '18', to: '19' }]]),
-        })
-        expect(await position()).toBe('19')
+        await store.record(batch('A', ['md.book/0', '0', '10'], ['md.book/1', '5', '7']))
+        for (const [from, to] of [
+          ['0', '5'],
+          ['9', '11'],
+          ['11', '12'],
+        ] as const)
+          await expect(
+            store.record(batch('B', ['md.book/1', '7', '8'], ['md.book/0', from, to])),
+          ).rejects.toMatchObject({ code: 'fenced' })
+        expect(await count('events_trade', 'fenced|trades|B')).toBe(0)
+        expect(await store.offsets('recorder', ['md.book/0', 'md.book/1'])).toEqual(
+          new Map([
+            ['md.book/0', '10'],
+            ['md.book/1', '7'],
+          ]),
+        )
+        // Committed, and the answer lost: the recorder tries again.
+        await store.record(batch('A', ['md.book/0', '0', '10']))
+        expect(await count('events_trade', 'fenced|trades|A')).toBe(5)
+      })
+
+      it('lets one of two recorders with the same partition win', async () => {
+        const outcomes = await Promise.allSettled(
+          ['one', 'two', 'three', 'four'].map((who, i) =>
+            store.record({
+              events: tradesOf(topicOf('race', 'trades', who), 100),
+              deadLetters: [],
+              offsets: new Map([['md.race/0', { from: '0', to: String(i + 1) }]]),
+            }),
+          ),
+        )
+        const won = outcomes.findIndex(({ status }) => status === 'fulfilled')
+        expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+        expect(await store.offsets('recorder', ['md.race/0'])).toEqual(new Map([['md.race/0', `${won + 1}`]]))
+        const stored = await store.history({ channel: 'trades', source: 'race', limit: 1_000 })
+        expect(stored.items).toHaveLength(100)
+      })
+
+      it('leaves out what an owner says that was replaced, and tells of it', async () => {
+        const topic = freshTopic('trades')
+        const old = series(topic, START)
+        const next = series(topic, START + 10)
+        const other = series(freshTopic('trades'), START)
+        const fenced: unknown[] = []
+        const off = signals.eventFenced.on((fact) => fenced.push(fact))
+        const before = old(trade('1'))
+        const after = next(trade('2'), { receivedTime: START + 100 })
+        const late = [old(trade('3'), { receivedTime: START + 200 }), old(trade('4'))]
+        await record([before])
+        await record([after, late[0]!, other(trade('1'))])
+        await record([late[1]!, next(trade('5'), { receivedTime: START + 300 })])
+        off()
+        expect(fenced).toEqual([
+          { source: 'venue', channel: 'trades' },
+          { source: 'venue', channel: 'trades' },
+        ])
+        const { items } = await store.history({ channel: 'trades', subject: topic.subject, limit: 10 })
+        expect(items.map(({ epoch, seq }) => [epoch - START, seq])).toEqual([
+          [0, 1],
+          [10, 1],
+          [10, 2],
+        ])
       })
 
       it('keeps dead letters with their bytes and reason', async () => {
@@ -488,6 +544,92 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           ],
           depth: 2,
         })
+      })
+    })
+
+    describe('where topics end', () => {
+      it('is known by source: position, time, and of trades the newest ids', async () => {
+        const source = 'ends'
+        const trades = topicOf(source, 'trades', 'A')
+        const ticker = topicOf(source, 'ticker', 'A')
+        const next = series(trades)
+        const events = Array.from({ length: 300 }, (_, i) =>
+          next(trade(String(i)), { sourceTime: START - i }),
+        )
+        events.push(next(trade(undefined)), next(gap('trades')))
+        const tick = series(ticker)({ type: 'ticker', bid: '1.0' })
+        await record([...events.slice(100), tick])
+        await record(events.slice(0, 100))
+        const last = events.at(-1)!
+        expect(await store.positions(source)).toEqual(
+          new Map([
+            [
+              trades.id,
+              {
+                epoch: START,
+                seq: last.seq,
+                receivedTime: last.receivedTime,
+                tradeIds: Array.from({ length: 256 }, (_, i) => String(i + 44)),
+              },
+            ],
+            [ticker.id, { epoch: START, seq: 1, receivedTime: tick.receivedTime }],
+          ]),
+        )
+        expect(await store.positions('nowhere')).toEqual(new Map())
+      })
+    })
+
+    describe('the newest of each topic', () => {
+      it('is its last value, whatever gap followed; of candles the two newest, of odds each market and price', async () => {
+        const source = 'newest'
+        const topic = (channel: Topic['channel'], subject: string, timeframe?: string) =>
+          series(topicOf(source, channel, subject, timeframe))
+        const ticker = topic('ticker', 'A')
+        const trades = topic('trades', 'A')
+        const minutes = topic('ohlcv', 'A', '1m')
+        const odds = topic('odds', 'MATCH_L')
+        const funding = topic('funding', 'A')
+        const snapshot = topic('orderbook', 'A')
+        const expected = [
+          ticker({ type: 'ticker', bid: '1.0' }, { receivedTime: START + 1 }),
+          trades(trade('2'), { receivedTime: START + 2 }),
+          minutes(candle('1m', START + MINUTE, { close: '2' }), { receivedTime: START + 1_003 }),
+          minutes(candle('1m', START, { close: '3' }), { receivedTime: START + 1_004 }),
+          odds(price('HOME', '1.5'), { receivedTime: START + 5_000 }),
+          odds(price('AWAY', '2.5'), { receivedTime: START + 5_001 }),
+          funding({ type: 'funding', rate: '0.1' }, { receivedTime: START + 6_000 }),
+        ]
+        const older = series(topicOf(source, 'ohlcv', 'B', '5m'))
+        await record([
+          ...expected,
+          ticker(gap('ticker')),
+          snapshot(book('snapshot', [['1', '1']], [])),
+          older(candle('5m', START)),
+        ])
+        const bodies = async (query: LatestQuery) =>
+          (await store.latest({ source, ...query })).map((event) => event.body)
+        const text = (...events: EncodedEvent[]) => events.map((event) => event.bytes.toString())
+        expect((await bodies({ subject: 'A' })).toSorted()).toEqual(
+          text(...[...expected.slice(0, 4), expected[6]!]).toSorted(),
+        )
+        expect(await bodies({ channel: 'odds' })).toEqual(text(expected[4]!, expected[5]!))
+        expect(await bodies({ channel: 'ohlcv', timeframe: '1m' })).toEqual(text(expected[2]!, expected[3]!))
+        expect(await bodies({ channel: 'orderbook' })).toEqual([])
+        expect(await bodies({ channel: 'status' })).toEqual([])
+        expect(await store.latest({ channel: 'ticker', source: 'nowhere' })).toEqual([])
+      })
+
+      it('is found of each of many topics', async () => {
+        const source = 'many'
+        const events = Array.from({ length: 400 }, (_, i) => {
+          const next = series(topicOf(source, 'ticker', `S${i}`))
+          return Array.from({ length: 25 }, (_, n) => next({ type: 'ticker', bid: `${n}.0` }))
+        })
+        for (let i = 0; i < events.length; i += 100) await record(events.slice(i, i + 100).flat())
+        const found = await store.latest({ channel: 'ticker', source })
+        expect(found.map((event) => event.body).toSorted()).toEqual(
+          events.map((of) => of.at(-1)!.bytes.toString()).toSorted(),
+        )
       })
     })
 

@@ -1,0 +1,8 @@
+import { PgDatabase, type PgDatabaseOptions } from './pg-database.ts'
+import { createSqlStore } from './sql.ts'
+import type { Store } from './store.ts'
+
+/** A store on PostgreSQL 15 or later. */
+export function createTimescaleStore(options: PgDatabaseOptions): Store {
+  return createSqlStore(new PgDatabase(options))
+}
