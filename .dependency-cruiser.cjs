@@ -20,9 +20,9 @@ module.exports = {
     },
     {
       name: 'adapters-only-by-engines',
-      comment: 'Adapters are chosen in one place.',
+      comment: 'Adapters are chosen in one place (of tracing: by the app).',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/app[.]ts$' },
+      from: { path: '^src/', pathNot: '^src/(engines|app)[.]ts$' },
       to: {
         path: '^src/(bus/(kafka|embedded)|store/(timescale|postgres|pglite)|cache/(redis|memory)|tracing/otel)[.]ts$',
       },

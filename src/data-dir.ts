@@ -71,6 +71,16 @@ function nodeOf(path: string): string {
   return node
 }
 
+/**
+ * For commands beside a gateway. What they work on is in the folder, and then it is locked, or in a database of its own,
+ * and then it is not.
+ */
+export function openCommandFolder(path: string, databaseUrl: string | undefined): { release(): void } {
+  if (databaseUrl === undefined) return openDataDir(path)
+  makeDataDir(path)
+  return { release: () => {} }
+}
+
 /** The gateway that holds the folder now, if one does. */
 export function findRunningGateway(path: string): RunningGateway | undefined {
   const owner = readJson<Owner>(join(path, 'gateway.lock'))

@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { openAuth } from '../app.ts'
 import type { ApiKey, TierName } from '../auth/auth.ts'
 import { type Config, loadConfig } from '../config.ts'
-import { findRunningGateway, openDataDir, type RunningGateway } from '../data-dir.ts'
+import { findRunningGateway, openCommandFolder, type RunningGateway } from '../data-dir.ts'
 import { FeedgateError } from '../errors.ts'
 import type { Store } from '../store/store.ts'
 import { printer } from './printer.ts'
@@ -83,7 +83,7 @@ export function keysCommand(env: Environment): Command {
 async function withKeys<T>(config: Config, work: (store: KeyStore) => Promise<T>): Promise<T> {
   const running = findRunningGateway(config.dataDir)
   if (running) return work(remoteKeys(running))
-  const dataDir = openDataDir(config.dataDir)
+  const dataDir = openCommandFolder(config.dataDir, config.databaseUrl)
   let store: Store | undefined
   try {
     const opened = openAuth(config)

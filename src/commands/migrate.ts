@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { openStore, SILENT } from '../app.ts'
 import { loadConfig } from '../config.ts'
-import { findRunningGateway, openDataDir } from '../data-dir.ts'
+import { findRunningGateway, openCommandFolder } from '../data-dir.ts'
 import type { Store } from '../store/store.ts'
 import { printer } from './printer.ts'
 
@@ -20,7 +20,7 @@ export function migrateCommand(env: Readonly<Record<string, string | undefined>>
         )
         return
       }
-      const dataDir = openDataDir(config.dataDir)
+      const dataDir = openCommandFolder(config.dataDir, config.databaseUrl)
       let store: Store | undefined
       try {
         store = openStore(config, SILENT)

@@ -8,6 +8,8 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 /** Ctrl-C must end everything within this; what has not ended by then is left behind. */
 const STOP_DEADLINE_MS = 1_800
+/** Where servers must be told: what waits is handed over, groups and leases are left. */
+const SHARED_STOP_DEADLINE_MS = 8_000
 
 export function startCommand(env: Environment): Command {
   return new Command('start')
@@ -19,7 +21,7 @@ export function startCommand(env: Environment): Command {
       const roles = readRoles(options.roles)
       const log = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }))
       const app = await createApp(config, roles, log)
-      stopOnSignal(app)
+      stopOnSignal(app, config.kafkaBrokers ? SHARED_STOP_DEADLINE_MS : STOP_DEADLINE_MS)
       try {
         await app.start()
       } catch (error) {
@@ -43,12 +45,12 @@ function readRoles(list: string): ReadonlySet<Role> {
 }
 
 /** One shutdown path: the first signal stops the program in order, a second one ends it at once. */
-function stopOnSignal(app: App): void {
+function stopOnSignal(app: App, deadlineMs: number): void {
   let stopping = false
   const stop = () => {
     if (stopping) process.exit(1)
     stopping = true
-    const deadline = setTimeout(() => process.exit(1), STOP_DEADLINE_MS)
+    const deadline = setTimeout(() => process.exit(1), deadlineMs)
     app.stop().then(
       () => {
         clearTimeout(deadline)
