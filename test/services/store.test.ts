@@ -1,7 +1,7 @@
-import { createTimescaleStore } from '../../src/store/timescale.ts'
+import { createPostgresStore } from '../../src/store/postgres.ts'
 import { describeStore } from '../contracts/store.ts'
 import { freshDatabase, withEngines } from './engines.ts'
 
 await withEngines(['postgres'], ({ postgres }) => {
-  describeStore('postgres', async () => createTimescaleStore({ url: (await freshDatabase(postgres)).url }))
+  describeStore('postgres', async () => createPostgresStore({ url: (await freshDatabase(postgres)).url }))
 })

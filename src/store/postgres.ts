@@ -3,6 +3,6 @@ import { createSqlStore } from './sql.ts'
 import type { Store } from './store.ts'
 
 /** A store on PostgreSQL 15 or later. */
-export function createTimescaleStore(options: PgDatabaseOptions): Store {
+export function createPostgresStore(options: PgDatabaseOptions): Store {
   return createSqlStore(new PgDatabase(options))
 }
