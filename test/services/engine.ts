@@ -17,7 +17,7 @@ export interface Engine {
   kill(): Promise<void>
   /** Starts it again, killing it first if it runs, on the same port and data; resolves when it can be used. */
   restart(): Promise<void>
-  /** As `kill`; its data go at the end of the tests. */
+  /** Of its own: as `kill`, and its data go at the end of the tests. Of a given one: what the tests left in it goes. */
   stop(): Promise<void>
 }
 
@@ -36,8 +36,13 @@ export function ownEngine(
   return { ...about, own: true, kill, restart, stop: kill }
 }
 
-/** A server of somebody else: it is used, never ended. */
-export function givenEngine(name: EngineName, url: string, setting: string): Engine {
+/** A server of somebody else: it is used and left as it was found (`empty`), never ended. */
+export function givenEngine(
+  name: EngineName,
+  url: string,
+  setting: string,
+  empty: () => Promise<void> = async () => {},
+): Engine {
   const refuse = async () => {
     throw new Error(`${name} is given by ${setting}: the tests neither kill nor restart it`)
   }
@@ -48,7 +53,7 @@ export function givenEngine(name: EngineName, url: string, setting: string): Eng
     own: false,
     kill: refuse,
     restart: refuse,
-    stop: async () => {},
+    stop: empty,
   }
 }
 

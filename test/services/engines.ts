@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { Redis } from 'ioredis'
-import { Kafka, logLevel } from 'kafkajs'
 import { Client } from 'pg'
 import { describe, inject, it } from 'vitest'
 import type { Engine, EngineName } from './engine.ts'
 import type { EngineAnswer } from './global-setup.ts'
 
 export type { Engine, EngineName } from './engine.ts'
+export { emptyKafka } from './kafka.ts'
+export { emptyRedis } from './redis.ts'
 
 async function ask(
   name: EngineName,
@@ -67,30 +67,5 @@ async function administer(url: string, statement: string): Promise<void> {
     await client.query(statement)
   } finally {
     await client.end()
-  }
-}
-
-/** Empties the Redis database that the tests use. */
-export async function emptyRedis(server: Engine): Promise<void> {
-  const client = new Redis(server.url)
-  try {
-    await client.flushdb()
-  } finally {
-    client.disconnect()
-  }
-}
-
-/** Deletes all topics and consumer groups. Only of a broker of the tests' own: of a given one, nothing. */
-export async function emptyKafka(broker: Engine): Promise<void> {
-  if (!broker.own) return
-  const admin = new Kafka({ brokers: broker.url.split(','), logLevel: logLevel.NOTHING }).admin()
-  await admin.connect()
-  try {
-    const { groups } = await admin.listGroups()
-    if (groups.length > 0) await admin.deleteGroups(groups.map(({ groupId }) => groupId))
-    const topics = (await admin.listTopics()).filter((topic) => !topic.startsWith('__'))
-    if (topics.length > 0) await admin.deleteTopics({ topics })
-  } finally {
-    await admin.disconnect()
   }
 }

@@ -76,6 +76,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     server.close()
     server.closeAllConnections()
+    for (const engine of await Promise.allSettled(started.values())) {
+      if (engine.status === 'fulfilled' && !engine.value.own) await engine.value.stop()
+    }
     await endAll()
   }
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, w
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { type Admin, Kafka, logLevel } from 'kafkajs'
 import { type Engine, givenEngine, onPath, ownEngine, Unavailable } from './engine.ts'
 import { accepts, freePort, ServerProcess, serverFolder } from './processes.ts'
 
@@ -20,7 +21,7 @@ export function kafkaVersion(): string {
 
 export async function startKafka(): Promise<Engine> {
   const given = process.env.KAFKA_BROKERS
-  if (given) return givenEngine('kafka', given, 'KAFKA_BROKERS')
+  if (given) return givenKafka(given)
   const java = onPath('java')
   if (!java) {
     throw new Unavailable(
@@ -104,4 +105,39 @@ function properties(folder: string, port: number, controllerPort: number): strin
   return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('')
+}
+
+/** The tests delete the topics they find: a broker that has some is not taken. */
+async function givenKafka(url: string): Promise<Engine> {
+  const topics = await administer(url, topicsOf)
+  if (topics.length > 0) {
+    throw new Error(
+      `KAFKA_BROKERS has topics (${topics[0]}, …), which the tests would delete: give an empty one`,
+    )
+  }
+  return givenEngine('kafka', url, 'KAFKA_BROKERS', () => emptyKafka({ url }))
+}
+
+/** Deletes all topics and consumer groups; no consumer may run. */
+export function emptyKafka({ url }: Pick<Engine, 'url'>): Promise<void> {
+  return administer(url, async (admin) => {
+    const { groups } = await admin.listGroups()
+    if (groups.length > 0) await admin.deleteGroups(groups.map(({ groupId }) => groupId))
+    const topics = await topicsOf(admin)
+    if (topics.length > 0) await admin.deleteTopics({ topics })
+  })
+}
+
+async function topicsOf(admin: Admin): Promise<string[]> {
+  return (await admin.listTopics()).filter((topic) => !topic.startsWith('__'))
+}
+
+async function administer<T>(url: string, act: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = new Kafka({ brokers: url.split(','), logLevel: logLevel.NOTHING }).admin()
+  await admin.connect()
+  try {
+    return await act(admin)
+  } finally {
+    await admin.disconnect()
+  }
 }

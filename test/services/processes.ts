@@ -101,8 +101,10 @@ export function accepts(port: number): Promise<boolean> {
 export interface Launch {
   readonly command: string
   readonly args: readonly string[]
-  /** Its working folder; what it prints goes to `server.log` there. */
+  /** Its working folder. */
   readonly folder: string
+  /** What it prints is added to this file; default `server.log` in its folder, which goes when the tests end. */
+  readonly log?: string
   readonly account?: Account | undefined
   readonly env?: Record<string, string>
   /** True when it can be used. */
@@ -116,7 +118,7 @@ export class ServerProcess {
 
   constructor(launch: Launch) {
     this.#launch = launch
-    this.log = join(launch.folder, 'server.log')
+    this.log = launch.log ?? join(launch.folder, 'server.log')
   }
 
   /** Resolves when it can be used; rejects with the end of its log. */
@@ -156,6 +158,16 @@ export class ServerProcess {
     const exit = once(child, 'exit')
     await killTree(child.pid!)
     await exit
+  }
+
+  /** Asks it to end, as an operator does; resolves when it has. */
+  async end(): Promise<void> {
+    const child = this.#child
+    this.#child = undefined
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    child.ref()
+    child.kill('SIGTERM')
+    await once(child, 'exit')
   }
 
   #failure(): string {

@@ -37,5 +37,15 @@ async function givenRedis(url: string): Promise<Engine> {
   } finally {
     client.disconnect()
   }
-  return givenEngine('redis', url, 'REDIS_URL')
+  return givenEngine('redis', url, 'REDIS_URL', () => emptyRedis({ url }))
+}
+
+/** Empties the Redis database that the tests use. */
+export async function emptyRedis({ url }: Pick<Engine, 'url'>): Promise<void> {
+  const client = new Redis(url)
+  try {
+    await client.flushdb()
+  } finally {
+    client.disconnect()
+  }
 }

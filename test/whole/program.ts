@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { WebSocket } from 'ws'
 
 export const ROOT = resolve(import.meta.dirname, '../..')
-const MAIN = join(ROOT, 'dist/main.js')
+export const MAIN = join(ROOT, 'dist/main.js')
 export const CAPTURES = process.env.CAPTURES_DIR ?? join(ROOT, '../shared/captures')
 export const hasCaptures = existsSync(CAPTURES)
 export const ADMIN_KEY = 'test-admin-key-of-more-than-32-bytes'
