@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { FeedgateError } from './errors.ts'
 
@@ -71,4 +72,25 @@ export function redisUnavailable(cause: unknown): FeedgateError {
     cause,
     retryAfterMs: 1_000,
   })
+}
+
+/** A Lua script: one step in Redis. Its keys follow from its arguments, so it is not for clusters. */
+export class Script {
+  readonly #lua: string
+  readonly #sha: string
+
+  constructor(lua: string) {
+    this.#lua = lua
+    this.#sha = createHash('sha1').update(lua).digest('hex')
+  }
+
+  /** Texts in the answer are Buffers. A Redis that does not know the script yet is given it. */
+  async run(redis: Redis, args: (string | Buffer | number)[]): Promise<unknown> {
+    try {
+      return await redis.callBuffer('EVALSHA', [this.#sha, 0, ...args])
+    } catch (error) {
+      if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
+      return redis.callBuffer('EVAL', [this.#lua, 0, ...args])
+    }
+  }
 }
