@@ -61,6 +61,11 @@ export type Decoded =
       readonly subscription?: Subscription
       readonly reason: string
     }
+  /**
+   * The venue stopped carrying this subscription for a while, on a connection that lives: what came meanwhile is not
+   * known, and what follows begins anew.
+   */
+  | { readonly kind: 'interrupted'; readonly subscription: Subscription; readonly reason: string }
   /** The venue is alive; with a `symbol`, what it says of that symbol (Coinbase: the last trade id). */
   | { readonly kind: 'heartbeat'; readonly symbol?: string; readonly lastTradeId?: string }
   /** The venue announces that it will cut the connection. */
@@ -114,7 +119,12 @@ export interface LinkOptions {
   readonly source: string
   readonly url?: string
   readonly restUrl?: string
+  /** Never logged, never shown. */
+  readonly credentials?: Credentials
 }
+
+/** What a venue knows us by, under the venue's own names: `apiKey`, `secret`, `password` … */
+export type Credentials = Readonly<Record<string, string>>
 
 /** What proves a book right, and where its snapshots come from. */
 export interface BookRules {
@@ -179,15 +189,27 @@ export interface Connector {
   fetchBook?(symbol: string, depth: number, options: LinkOptions, signal: AbortSignal): Promise<DecodedBook>
   /** The venue's instruments, or undefined when it has no list. Rejects when it cannot be had now. */
   fetchInstruments?(options: LinkOptions, signal: AbortSignal): Promise<readonly Instrument[]>
+  /** Names of the credentials that a source can have; absent: it takes none. */
+  readonly credentials?: { readonly required: readonly string[]; readonly optional: readonly string[] }
+  /**
+   * Has the venue judge the credentials. Rejects with `venue-credentials-refused` when it refuses them, with
+   * `venue-unavailable` when it says nothing of them.
+   */
+  verify?(options: LinkOptions, signal: AbortSignal): Promise<void>
 }
 
 /** Every kind of source there is. */
 export interface Connectors {
   /** What `kind` may say. */
   readonly kinds: readonly string[]
-  /** Undefined: no such kind. `seed` and `rate` are of simulators. */
+  /**
+   * Loads what connectors of this kind need and the program does without until then. `connectorFor` answers for such a
+   * kind from then on.
+   */
+  prepare?(kind: string): Promise<void>
+  /** Undefined: no such kind, or no such exchange. `seed` and `rate` are of simulators, `exchange` of ccxt. */
   connectorFor(
     kind: string,
-    options: { readonly seed?: number; readonly rate?: number },
+    options: { readonly seed?: number; readonly rate?: number; readonly exchange?: string },
   ): Connector | undefined
 }

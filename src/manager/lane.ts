@@ -253,6 +253,9 @@ export class Lane {
         if (key !== undefined && key !== connection.probe) this.feeds.get(key)?.refused(update.reason)
         return
       }
+      case 'interrupted':
+        this.#interrupted(connection, this.feeds.get(subscriptionKey(update.subscription)), update.reason)
+        return
       case 'heartbeat':
         if (update.symbol !== undefined && update.lastTradeId !== undefined)
           this.feeds.get(`trades|${update.symbol}`)?.lastTrade(update.lastTradeId, receivedTime)
@@ -283,6 +286,13 @@ export class Lane {
   #role(connection: Connection, feed: Feed): Role {
     if (feed.link === connection.link) return 'current'
     return connection === this.#next ? 'next' : 'old'
+  }
+
+  /** Its connection lives and goes on carrying it, from something new. */
+  #interrupted(connection: Connection, feed: Feed | undefined, reason: string): void {
+    if (!feed || feed.isRefused || feed.link !== connection.link) return
+    feed.interrupted(reason)
+    feed.ask(connection.link)
   }
 
   #malformed(
