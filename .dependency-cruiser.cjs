@@ -31,7 +31,7 @@ module.exports = {
       name: 'a-folder-sees-ports',
       comment: 'A folder sees another only through its port file.',
       severity: 'error',
-      from: { path: '^src/([^/]+)/', pathNot: '^src/(commands|player)/' },
+      from: { path: '^src/([^/]+)/', pathNot: '^src/(commands|player|exchange)/' },
       to: {
         path: '^src/[^/]+/',
         pathNot: ['^src/$1/', '^src/(market|protocol)/', PORTS],

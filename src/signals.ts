@@ -52,6 +52,8 @@ export const signals = {
   bookGap: new Signal<{ source: string; symbol: string; reason: string }>(),
   /** A hole was declared in a topic. */
   gap: new Signal<{ source: string; channel: string; reason: string }>(),
+  /** Trades of a hole that the venue gave again. */
+  backfilled: new Signal<{ source: string; channel: string; count: number }>(),
   /** Events and odds prices the recorder took from the bus. */
   recorderConsumed: new Signal<{ events: number; odds: number }>(),
   recorderWrote: new Signal<{ rows: number; ms: number }>(),

@@ -6,6 +6,7 @@ import {
   type LinkOptions,
   type Subscription,
   subscriptionKey,
+  type TradesWanted,
 } from '../connectors/connector.ts'
 import type { Micros } from '../market/event.ts'
 import { encodeSymbol, type Topic, topicOf } from '../market/topic.ts'
@@ -155,13 +156,27 @@ export class Feed {
 
   /** Called every second while its connection is open: an acknowledgement is no proof of data. True: asked again. */
   sweep(time: number): boolean {
-    if (!this.link || this.isRefused || this.#delivered || time - this.#askedAt < this.#patienceMs)
-      return false
+    if (!this.link || this.isRefused) return false
+    if (this.#delivered) return this.#isSilenced(time)
+    if (time - this.#askedAt < this.#patienceMs) return false
     const what = this.#acknowledged ? 'acknowledged, but no data' : 'not acknowledged'
     const reason = `${what} within ${Math.round(this.#patienceMs / 1_000)} s: asked again`
     this.#patienceMs = Math.min(this.#patienceMs * 2, MAX_WAIT_MS)
     this.resubscribe()
     this.#changed(this.#state, reason)
+    return true
+  }
+
+  /** Silent for longer than the venue ever is with such a subscription. */
+  #isSilenced(time: number): boolean {
+    const quietMs = this.#context.connector.quietMs?.(this.subscription)
+    if (quietMs === undefined || time - this.#heardAt < quietMs) return false
+    const reason = `nothing for ${Math.round(quietMs / 1_000)} s: asked again`
+    if (this.#keeper instanceof BookKeeper) this.#keeper.withheld()
+    else this.resubscribe()
+    this.#delivered = false
+    this.#askedAt = time
+    this.#changed('stale', reason)
     return true
   }
 
@@ -209,12 +224,17 @@ export class Feed {
     const { channel, symbol } = this.subscription
     const writer = this.#writer
     if (channel === 'trades')
-      return new TradeKeeper(
+      return new TradeKeeper({
         writer,
-        connector.tradeRules,
-        positions.last(this.topic.id)?.tradeIds,
-        this.#changed,
-      )
+        rules: connector.tradeRules,
+        stored: positions.last(this.topic.id),
+        changed: this.#changed,
+        ...(connector.fetchTrades && {
+          fetch: (wanted: TradesWanted, signal: AbortSignal) =>
+            connector.fetchTrades!(symbol, wanted, options, signal),
+        }),
+        now,
+      })
     if (channel !== 'orderbook') return new PlainKeeper(writer, this.#changed)
     return new BookKeeper({
       source,

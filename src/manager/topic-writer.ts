@@ -1,5 +1,5 @@
 import { encodeEvent } from '../market/encode.ts'
-import type { Envelope, Flag, Micros, Payload, VenueId } from '../market/event.ts'
+import type { Envelope, Flag, Gap, Micros, Payload, VenueId } from '../market/event.ts'
 import type { Topic } from '../market/topic.ts'
 import { signals } from '../signals.ts'
 import type { Positions } from './positions.ts'
@@ -26,6 +26,10 @@ export interface Hole {
   readonly reason: string
   readonly fromVenueSeq?: VenueId | undefined
   readonly toVenueSeq?: VenueId | undefined
+  /** What came of a hole that was told before, with its times. */
+  readonly repairedBy?: string
+  readonly fromTime?: Micros
+  readonly toTime?: Micros
 }
 
 /**
@@ -65,10 +69,10 @@ export class TopicWriter {
   }
 
   /** Declares that something is missing between the last event and `stamp.receivedTime`. */
-  gap(hole: Hole, stamp: Stamp): void {
+  gap(hole: Hole, stamp: Stamp): Gap {
     // The seam of a new epoch says it already; what is known of the hole goes into that one event.
     const reopened = this.#epoch === null && this.#open()
-    this.#gap(reopened ? { ...hole, reason: 'restart' } : hole, stamp)
+    return this.#gap(reopened ? { ...hole, reason: 'restart' } : hole, stamp)
   }
 
   /** True: an earlier process stored events of this topic. */
@@ -79,23 +83,24 @@ export class TopicWriter {
     return last !== undefined
   }
 
-  #gap({ reason, fromVenueSeq, toVenueSeq }: Hole, { receivedTime, flags }: Stamp): void {
+  #gap(hole: Hole, { receivedTime, flags }: Stamp): Gap {
     const { source, channel, timeframe } = this.topic
-    const fromTime = this.#receivedTime ?? receivedTime
-    signals.gap.emit({ source, channel, reason })
-    this.#write(
-      {
-        type: 'gap',
-        channel,
-        ...(timeframe !== undefined && { timeframe }),
-        reason,
-        fromTime,
-        toTime: Math.max(fromTime, receivedTime),
-        ...(fromVenueSeq !== undefined && { fromVenueSeq }),
-        ...(toVenueSeq !== undefined && { toVenueSeq }),
-      },
-      { receivedTime, flags: flags?.filter((flag) => flag === 'simulated') },
-    )
+    const { reason, fromVenueSeq, toVenueSeq, repairedBy } = hole
+    const fromTime = hole.fromTime ?? this.#receivedTime ?? receivedTime
+    if (repairedBy === undefined) signals.gap.emit({ source, channel, reason })
+    const gap: Gap = {
+      type: 'gap',
+      channel,
+      ...(timeframe !== undefined && { timeframe }),
+      reason,
+      fromTime,
+      toTime: hole.toTime ?? Math.max(fromTime, receivedTime),
+      ...(fromVenueSeq !== undefined && { fromVenueSeq }),
+      ...(toVenueSeq !== undefined && { toVenueSeq }),
+      ...(repairedBy !== undefined && { repairedBy }),
+    }
+    this.#write(gap, { receivedTime, flags: flags?.filter((flag) => flag === 'simulated') })
+    return gap
   }
 
   #write(payload: Payload, { receivedTime, sourceTime, flags, venueSeq }: Stamp): void {

@@ -1,6 +1,9 @@
 import type { DecodedEvent, TradeRules } from '../connectors/connector.ts'
-import type { Flag, Micros, VenueId } from '../market/event.ts'
+import type { Flag, Gap, Micros, VenueId } from '../market/event.ts'
+import { signals } from '../signals.ts'
+import { Backfill, type FetchTrades } from './backfill.ts'
 import type { Keeper, Role, StateListener } from './keeper.ts'
+import type { Position } from './positions.ts'
 import type { TopicWriter } from './topic-writer.ts'
 import { idAfter, idBefore, parseVenueId } from './venue-ids.ts'
 
@@ -9,14 +12,38 @@ const WINDOW = 10_000
 /** A heartbeat may overtake the trade it tells of by so much, µs. */
 const HEARTBEAT_GRACE = 2_000_000
 
+/** The last known trade may have been made earlier than it was received, by so much at most, µs. */
+const TIME_SLACK = 60_000_000
+
+export interface TradeKeeperOptions {
+  readonly writer: TopicWriter
+  readonly rules: TradeRules
+  /** Where the topic ends in the store. */
+  readonly stored?: Position | undefined
+  readonly changed: StateListener
+  /** Of venues that give trades again. */
+  readonly fetch?: FetchTrades | undefined
+  now(): Micros
+}
+
+/** The newest trade that is known. */
+interface LastTrade {
+  readonly id?: string | undefined
+  readonly time: Micros
+}
+
 /**
  * Each trade once, by the venue's id; where ids grow by one, a jump is a hole, declared before the trade behind it.
- * A late trade that fills the hole is still published.
+ * What the venue gives again of a hole follows later, flagged `backfilled`, and when that was all of it, the gap once
+ * more with `repairedBy`. A late trade that fills a hole is published too.
  */
 export class TradeKeeper implements Keeper {
   readonly #writer: TopicWriter
   readonly #contiguous: boolean
   readonly #changed: StateListener
+  readonly #now: () => Micros
+  #backfill: Backfill | undefined
+  #last: LastTrade | undefined
   /** Two generations of at most `WINDOW` each: when the younger is full, the older is forgotten as a whole. */
   #seen: Set<string>
   #seenBefore: ReadonlySet<string> = new Set()
@@ -26,18 +53,21 @@ export class TradeKeeper implements Keeper {
   /** A heartbeat told of a trade that we do not have yet. */
   #awaited: { id: VenueId; since: Micros } | undefined
 
-  constructor(
-    writer: TopicWriter,
-    rules: TradeRules,
-    storedIds: readonly string[] = [],
-    changed: StateListener,
-  ) {
+  constructor({ writer, rules, stored, changed, fetch, now }: TradeKeeperOptions) {
     this.#writer = writer
     this.#contiguous = rules.contiguousIds
     this.#changed = changed
-    this.#seen = new Set(storedIds)
+    this.#now = now
+    const ids = stored?.tradeIds ?? []
+    this.#seen = new Set(ids)
     this.#interrupted = writer.epoch !== null
-    for (const id of storedIds) this.#raise(parseVenueId(id))
+    for (const id of ids) this.#raise(parseVenueId(id))
+    if (stored) this.#last = { id: ids.at(-1), time: stored.receivedTime - TIME_SLACK }
+    if (fetch)
+      this.#backfill = new Backfill(fetch, {
+        trade: (trade) => this.#backfilled(trade),
+        repaired: (gap) => this.#writer.gap({ ...gap, repairedBy: 'backfill' }, { receivedTime: now() }),
+      })
   }
 
   received(update: DecodedEvent, receivedTime: Micros, role: Role): boolean {
@@ -46,7 +76,8 @@ export class TradeKeeper implements Keeper {
     // Two connections are told apart by id; without one, only one of them counts.
     if (id === undefined && role === 'old') return false
     if (id !== undefined && !this.#isNew(id)) return role === 'next'
-    this.#declareHole(id, receivedTime, flags)
+    const time = sourceTime ?? receivedTime
+    this.#declareHole({ id, time }, receivedTime, flags)
     this.#writer.write(payload, { receivedTime, sourceTime, flags, venueSeq })
     this.#changed('live')
     return role === 'next'
@@ -64,7 +95,10 @@ export class TradeKeeper implements Keeper {
     if (!awaited) return
     if (awaited.id <= this.#high) this.#awaited = undefined
     else if (receivedTime - awaited.since >= HEARTBEAT_GRACE) {
-      this.#hole('sequence', awaited.id, receivedTime)
+      this.#hole('sequence', awaited.id, receivedTime, undefined, {
+        id: String(idAfter(awaited.id)),
+        time: receivedTime,
+      })
       this.#high = awaited.id
       this.#awaited = undefined
     }
@@ -86,7 +120,18 @@ export class TradeKeeper implements Keeper {
   }
 
   acknowledged(): void {}
-  close(): void {}
+
+  close(): void {
+    this.#backfill?.close()
+  }
+
+  #backfilled({ payload, sourceTime, flags, venueSeq }: DecodedEvent): void {
+    const id = payload.type === 'trade' ? payload.id : undefined
+    if (id !== undefined && !this.#isNew(id)) return
+    this.#writer.write(payload, { receivedTime: this.#now(), sourceTime, flags, venueSeq })
+    const { source, channel } = this.#writer.topic
+    signals.backfilled.emit({ source, channel, count: 1 })
+  }
 
   #isNew(id: string): boolean {
     if (this.#seen.has(id) || this.#seenBefore.has(id)) return false
@@ -98,25 +143,46 @@ export class TradeKeeper implements Keeper {
     return true
   }
 
-  #declareHole(id: string | undefined, receivedTime: Micros, flags: readonly Flag[] | undefined): void {
-    const number = this.#contiguous && id !== undefined ? parseVenueId(id) : undefined
+  #declareHole(next: LastTrade, receivedTime: Micros, flags: readonly Flag[] | undefined): void {
+    const number = this.#contiguous && next.id !== undefined ? parseVenueId(next.id) : undefined
     const interrupted = this.#interrupted
     this.#interrupted = false
     if (number === undefined || this.#high === undefined) {
-      if (interrupted) this.#writer.gap({ reason: 'reconnect' }, { receivedTime, flags })
+      if (interrupted) this.#repair(this.#writer.gap({ reason: 'reconnect' }, { receivedTime, flags }), next)
     } else if (number > idAfter(this.#high)) {
-      this.#hole(interrupted ? 'reconnect' : 'sequence', idBefore(number), receivedTime, flags)
+      this.#hole(interrupted ? 'reconnect' : 'sequence', idBefore(number), receivedTime, flags, next)
     } else if (number < this.#high && BigInt(this.#high) - BigInt(number) >= WINDOW) {
       // No late trade comes so late: the venue counts anew, or an id was absurd. What lies between, nobody can say.
       this.#writer.gap({ reason: 'sequence' }, { receivedTime, flags })
       this.#high = number
     }
     this.#raise(number)
+    // A late one is not where a hole would begin.
+    if (number === undefined || number === this.#high) this.#last = next
   }
 
-  #hole(reason: string, last: VenueId, receivedTime: Micros, flags?: readonly Flag[]): void {
+  #hole(
+    reason: string,
+    last: VenueId,
+    receivedTime: Micros,
+    flags: readonly Flag[] | undefined,
+    next: LastTrade,
+  ): void {
     const first = idAfter(this.#high as VenueId)
-    this.#writer.gap({ reason, fromVenueSeq: first, toVenueSeq: last }, { receivedTime, flags })
+    const hole = { reason, fromVenueSeq: first, toVenueSeq: last }
+    this.#repair(this.#writer.gap(hole, { receivedTime, flags }), next)
+  }
+
+  /** Asks for what lies between the last trade and the next. */
+  #repair(gap: Gap, next: LastTrade): void {
+    const last = this.#last
+    if (!last) return
+    this.#backfill?.repair(gap, {
+      ...(last.id !== undefined && { afterId: last.id }),
+      afterTime: last.time,
+      ...(next.id !== undefined && { untilId: next.id }),
+      untilTime: next.time,
+    })
   }
 
   #raise(number: VenueId | undefined): void {

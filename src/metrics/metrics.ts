@@ -45,6 +45,10 @@ function watchSources(registry: Registry): Stops {
   const published = counter('feedgate_events_published_total', 'Events published', ['source', 'channel'])
   const rejected = counter('feedgate_dead_letters_total', 'Input that could not become an event', ['source'])
   const bookGaps = counter('feedgate_book_gaps_total', 'Books that failed their proof', ['source'])
+  const backfilled = counter('feedgate_backfilled_total', 'Trades of a hole that the venue gave again', [
+    'source',
+    'channel',
+  ])
   const gaps = counter('feedgate_gaps_total', 'Holes declared', ['source', 'channel'])
   const fenced = counter('feedgate_events_fenced_total', 'Events of owners that were replaced, not stored', [
     'source',
@@ -62,6 +66,9 @@ function watchSources(registry: Registry): Stops {
     ),
     signals.deadLetter.on((fact) => rejected.inc({ source: source(fact.source) })),
     signals.bookGap.on((fact) => bookGaps.inc({ source: source(fact.source) })),
+    signals.backfilled.on((fact) =>
+      backfilled.inc({ source: source(fact.source), channel: fact.channel }, fact.count),
+    ),
     signals.gap.on((fact) => gaps.inc({ source: source(fact.source), channel: fact.channel })),
     signals.eventFenced.on((fact) => fenced.inc({ source: source(fact.source), channel: fact.channel })),
   ]

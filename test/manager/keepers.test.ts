@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import type { Bus } from '../../src/bus/bus.ts'
 import { now } from '../../src/clock.ts'
-import type { BookRules, DecodedBook, DecodedEvent } from '../../src/connectors/connector.ts'
+import type { BookRules, DecodedBook, DecodedEvent, TradesWanted } from '../../src/connectors/connector.ts'
 import { venue as binance } from '../../src/connectors/venues/binance.ts'
 import { venue as coinbase } from '../../src/connectors/venues/coinbase.ts'
 import { FeedgateError } from '../../src/errors.ts'
+import type { FetchTrades } from '../../src/manager/backfill.ts'
 import { BookKeeper } from '../../src/manager/book-keeper.ts'
 import { PlainKeeper } from '../../src/manager/keeper.ts'
 import type { Position, Positions } from '../../src/manager/positions.ts'
@@ -49,15 +50,22 @@ const trade = (id: string | undefined): DecodedEvent => ({
   symbol: 'BTC/USDT',
   payload: { type: 'trade', ...(id !== undefined && { id }), price: '1', size: '1', side: 'buy' },
 })
+/** As the venue gives it again. */
+const again = (id: string): DecodedEvent => ({ ...trade(id), flags: ['backfilled'] })
+const settled = () => new Promise((resolve) => setTimeout(resolve, 5))
+const none = (count: number) => Array.from({ length: count }, () => undefined)
 const brief = (events: Wire[]) =>
   events.map((e) =>
     e.type === 'gap' ? `gap ${e.reason} ${e.fromVenueSeq ?? ''}-${e.toVenueSeq ?? ''}` : e.id,
   )
 
-function keeping(options: { contiguousIds?: boolean; stored?: Position } = {}) {
+function keeping(
+  options: { contiguousIds?: boolean; stored?: Position; fetch?: FetchTrades | undefined } = {},
+) {
   const { writer, written } = writing('trades', options.stored)
   const rules = { contiguousIds: options.contiguousIds ?? true }
-  const keeper = new TradeKeeper(writer, rules, options.stored?.tradeIds, () => {})
+  const { stored, fetch } = options
+  const keeper = new TradeKeeper({ writer, rules, stored, fetch, changed: () => {}, now: () => clock++ })
   const receive = (...ids: (string | undefined)[]) => {
     for (const id of ids) keeper.received(trade(id), clock++, 'current')
   }
@@ -92,6 +100,57 @@ describe('trades', () => {
     receive('9007199254740993', '9007199254740995')
     const events = await written()
     expect(events.map((e) => e.id ?? 'gap')).toEqual(['9007199254740993', 'gap', '9007199254740995'])
+  })
+
+  it('that a hole lacks are asked of the venue, and follow flagged; then the gap is told as repaired', async () => {
+    const asked: TradesWanted[] = []
+    const { keeper, receive, written } = keeping({
+      fetch: async (wanted) => {
+        asked.push(wanted)
+        return { trades: [again('2'), again('3'), again('4')], complete: true }
+      },
+    })
+    receive('1')
+    keeper.interrupted()
+    receive('4', '5')
+    await settled()
+    receive('6')
+    const events = await written()
+    expect(asked).toEqual([
+      { afterId: '1', afterTime: expect.any(Number), untilId: '4', untilTime: expect.any(Number) },
+    ])
+    expect(brief(events)).toEqual(['1', 'gap reconnect 2-3', '4', '5', '2', '3', 'gap reconnect 2-3', '6'])
+    expect(events.map((event) => event.flags?.[0])).toEqual([
+      ...none(4),
+      'backfilled',
+      'backfilled',
+      ...none(2),
+    ])
+    const [told, repaired] = events.filter((event) => event.type === 'gap')
+    expect(repaired).toMatchObject({ fromTime: told.fromTime, toTime: told.toTime, repairedBy: 'backfill' })
+    expect(told.repairedBy).toBeUndefined()
+  })
+
+  it('stay a gap where the venue gives only some of them, or does not answer', async () => {
+    const some = keeping({ fetch: async () => ({ trades: [again('3')], complete: false }) })
+    some.receive('1', '4')
+    await settled()
+    expect(brief(await some.written())).toEqual(['1', 'gap sequence 2-3', '4', '3'])
+    const silent = keeping({ fetch: () => Promise.reject(new Error('no answer')) })
+    silent.receive('1', '4')
+    await settled()
+    silent.keeper.close()
+    expect(brief(await silent.written())).toEqual(['1', 'gap sequence 2-3', '4'])
+  })
+
+  it('missed while the program was down are asked for too', async () => {
+    const { receive, written } = keeping({
+      stored: { epoch: 1, seq: 9, receivedTime: 500, tradeIds: ['6', '7'] },
+      fetch: async ({ afterId }) => ({ trades: [again(String(Number(afterId) + 1))], complete: true }),
+    })
+    receive('9')
+    await settled()
+    expect(brief(await written())).toEqual(['gap restart 8-8', '9', '8', 'gap restart 8-8'])
   })
 
   it('say after a reconnect what is missing where ids prove it, and that something may be where they do not', async () => {

@@ -1,0 +1,76 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { DecodedEvent, FetchedTrades, TradesWanted } from '../connectors/connector.ts'
+import type { Gap } from '../market/event.ts'
+
+/** Holes of one topic that wait for their turn; what comes beyond them stays a hole. */
+const MAX_WAITING = 16
+/** A venue that does not answer is asked again, ever more slowly, so often. */
+const ATTEMPTS = 6
+const RETRY_BASE_MS = 1_000
+
+export type FetchTrades = (wanted: TradesWanted, signal: AbortSignal) => Promise<FetchedTrades>
+
+/** Where a repair delivers. */
+export interface BackfillTarget {
+  /** Publishes a trade if it is new. */
+  trade(trade: DecodedEvent): void
+  /** All that the gap told of is there now. */
+  repaired(gap: Gap): void
+}
+
+interface Hole {
+  readonly gap: Gap
+  readonly wanted: TradesWanted
+}
+
+/** Asks the venue for the trades of a topic's holes, one hole at a time, while the stream goes on. */
+export class Backfill {
+  readonly #fetch: FetchTrades
+  readonly #target: BackfillTarget
+  readonly #waiting: Hole[] = []
+  readonly #ended = new AbortController()
+  #running = false
+
+  constructor(fetch: FetchTrades, target: BackfillTarget) {
+    this.#fetch = fetch
+    this.#target = target
+  }
+
+  /** The gap has been told already: whatever becomes of this, it stands until it is repaired. */
+  repair(gap: Gap, wanted: TradesWanted): void {
+    if (this.#waiting.length >= MAX_WAITING) return
+    this.#waiting.push({ gap, wanted })
+    if (!this.#running) void this.#run()
+  }
+
+  close(): void {
+    this.#ended.abort()
+    this.#waiting.length = 0
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true
+    for (let hole = this.#waiting[0]; hole; hole = this.#waiting[0]) {
+      const fetched = await this.#fetchPatiently(hole.wanted)
+      if (this.#ended.signal.aborted) return
+      for (const trade of fetched?.trades ?? []) this.#target.trade(trade)
+      if (fetched?.complete) this.#target.repaired(hole.gap)
+      this.#waiting.shift()
+    }
+    this.#running = false
+  }
+
+  async #fetchPatiently(wanted: TradesWanted): Promise<FetchedTrades | undefined> {
+    const { signal } = this.#ended
+    for (let attempt = 0; attempt < ATTEMPTS && !signal.aborted; attempt++) {
+      if (attempt > 0)
+        await delay(RETRY_BASE_MS * 2 ** (attempt - 1), undefined, { signal }).catch(() => undefined)
+      try {
+        return await this.#fetch(wanted, signal)
+      } catch {
+        // The venue does not answer, or refuses for now: the next attempt may go through.
+      }
+    }
+    return undefined
+  }
+}
