@@ -109,7 +109,7 @@ class Pipeline {
   constructor(capture: Capture, topics: Topics) {
     this.#capture = capture
     this.#topics = topics
-    const decoder = capture.venue.createDecoder({ symbolOf: (name) => name })
+    const decoder = capture.venue.createDecoder({ symbolOf: (name) => name, venueSymbols: () => [] })
     const take = (update: Decoded) => this.#take(update)
     this.#decode = (text) => decoder.decode(text, take)
   }

@@ -146,8 +146,8 @@ class Capture {
 
   /** Until `end`. Rejects with `venue-unavailable` if a first connection fails. */
   async run(subscriptions: readonly Subscription[], end: Promise<void>): Promise<void> {
-    const { route, instrumentsRequest } = this.#venue
-    if (instrumentsRequest) void this.#fetch(instrumentsRequest.path)
+    const { route, instrumentsRequests = [] } = this.#venue
+    for (const { path } of instrumentsRequests) void this.#fetch(path)
     const connector = (await loadConnectors()).connectorFor(this.#venue.id, {})!
     const routes = [...grouped(subscriptions, (one) => route?.(one) ?? '')]
     const kept = routes.map(([name, wanted]) => this.#keepOpen(connector, name, wanted))

@@ -1,4 +1,5 @@
-import type { Channel, Flag, Level, Micros, Payload, VenueId } from '../market/event.ts'
+import type { Channel, Decimal, Flag, Level, Micros, Payload, VenueId } from '../market/event.ts'
+import type { Market } from '../market/symbol.ts'
 
 /** One thing asked of a source. */
 export interface Subscription {
@@ -45,6 +46,8 @@ export interface DecodedBook {
   /** The venue's first and last update id (Binance `U` and `u`; a snapshot's `lastUpdateId` is both). */
   readonly first?: VenueId
   readonly last?: VenueId
+  /** The update id that this message must follow, where the venue names it (Binance futures `pu`, OKX `prevSeqId`). */
+  readonly previous?: VenueId
   /** The venue's checksum after this message, unsigned. */
   readonly checksum?: number
 }
@@ -128,13 +131,17 @@ export type Credentials = Readonly<Record<string, string>>
 
 /** What proves a book right, and where its snapshots come from. */
 export interface BookRules {
-  /** `stream`: the venue sends snapshots by itself after a subscription; `rest`: `fetchBook` gets them. */
+  /**
+   * `stream`: the venue sends snapshots by itself after a subscription (where it does not, and there is `fetchBook`,
+   * that gets them); `rest`: `fetchBook` gets them.
+   */
   readonly snapshots: 'stream' | 'rest'
   /**
    * Does this message follow a book whose last update id is `local`? `old`: drop it; `gap`: something is missing and
-   * the book must be rebuilt. Absent: the venue numbers nothing.
+   * the book must be rebuilt. `fresh`: the book is a snapshot to which nothing was applied yet: a message may then reach
+   * back behind it. Absent: the venue numbers nothing.
    */
-  follows?(local: VenueId, update: DecodedBook): 'apply' | 'old' | 'gap'
+  follows?(local: VenueId, update: DecodedBook, fresh?: boolean): 'apply' | 'old' | 'gap'
   /** The venue's checksum over the book after the message; compared with `DecodedBook.checksum` where that is there. */
   checksum?(book: ChecksummedBook): number
   /** The venue keeps only the subscribed depth and never says that a level fell out of it. */
@@ -147,6 +154,8 @@ export interface ChecksummedBook {
   top(side: 'bids' | 'asks', depth: number): readonly Level[]
   /** CRC32 (unsigned) as Kraken defines it: top 10 asks then bids, without the point and leading zeros. */
   krakenChecksum(): number
+  /** CRC32 (unsigned) as OKX defines it: top 25 bids and asks in turn, `price:size` joined by `:`. */
+  okxChecksum(): number
 }
 
 /** How trade ids behave, so that doubles are dropped and holes found. */
@@ -155,10 +164,44 @@ export interface TradeRules {
   readonly contiguousIds: boolean
 }
 
-export interface Instrument {
+/** What a venue says of one of its markets. What it does not say is absent. */
+export interface Instrument extends Omit<Market, 'expiry'> {
   readonly symbol: string
   readonly venueSymbol: string
+  /** Of futures. */
+  readonly expiry?: Micros
+  /**
+   * Of derivatives whose sizes count contracts: what one contract is worth, in the base asset, or, of those settled in
+   * it, in the quote asset. Trades, books and open interest keep the venue's unit.
+   */
+  readonly contractSize?: Decimal
+  /** Prices are multiples of this. */
+  readonly tickSize?: Decimal
+  /** Sizes are multiples of this. */
+  readonly lotSize?: Decimal
+  /** The smallest order. */
+  readonly minSize?: Decimal
+  /** In the venue's own word: `TRADING`, `live`, `online` … */
   readonly status: string
+}
+
+/** Trades to be had again: those between two that are known. */
+export interface TradesWanted {
+  /** The last known one; only later ones are wanted. */
+  readonly afterId?: string
+  /** Nothing earlier is wanted, µs. */
+  readonly afterTime: Micros
+  /** Known again from here on; only earlier ones are wanted. */
+  readonly untilId?: string
+  /** Nothing later is wanted, µs. */
+  readonly untilTime: Micros
+}
+
+export interface FetchedTrades {
+  /** In the venue's order, flagged `backfilled`, with the ids that the stream gives them. */
+  readonly trades: readonly DecodedEvent[]
+  /** The venue gave all that was wanted; false: it remembers too little, or it was more than is fetched at once. */
+  readonly complete: boolean
 }
 
 /**
@@ -182,6 +225,11 @@ export interface Connector {
   readonly subscriptionsPerLink: number
   /** Connection attempts that the venue allows. */
   readonly connects: { readonly count: number; readonly perMs: number }
+  /**
+   * The venue says something about this subscription at least so often, ms, however quiet its market: longer silence
+   * means that it is dead. Undefined: it promises nothing.
+   */
+  quietMs?(subscription: Subscription): number | undefined
   /** Is the symbol one the connector can name at the venue? A reason if not. */
   refuse(subscription: Subscription): string | undefined
   open(route: string, options: LinkOptions, sink: LinkSink): Link
@@ -196,6 +244,16 @@ export interface Connector {
    * `venue-unavailable` when it says nothing of them.
    */
   verify?(options: LinkOptions, signal: AbortSignal): Promise<void>
+  /**
+   * Trades of the past by REST, waiting for its turn within the venue's limits. Rejects with a FeedgateError when the
+   * venue does not answer.
+   */
+  fetchTrades?(
+    symbol: string,
+    wanted: TradesWanted,
+    options: LinkOptions,
+    signal: AbortSignal,
+  ): Promise<FetchedTrades>
 }
 
 /** Every kind of source there is. */

@@ -19,6 +19,8 @@ export class Requests {
   /** Bounded by the subscriptions of a connection: the manager asks for each again only after an answer or a time-out. */
   readonly #wishes: Wish[] = []
   readonly #unanswered = new Map<number, readonly Subscription[]>()
+  /** What was asked for and not given up or refused; bounded as the wishes are. */
+  readonly #held = new Map<string, Subscription>()
   #id = 0
 
   constructor(venue: Venue) {
@@ -29,11 +31,15 @@ export class Requests {
     return ++this.#id
   }
 
+  get isEmpty(): boolean {
+    return this.#wishes.length === 0
+  }
+
   add(act: Act, subscriptions: readonly Subscription[]): void {
     for (const subscription of subscriptions) this.#wishes.push({ act, subscription, alone: false })
   }
 
-  /** The frames of the next request; empty: there is nothing to ask. */
+  /** The frames of the next request; empty: there is nothing to say, now or about it. */
   next(): string[] {
     const first = this.#wishes[0]
     if (!first) return []
@@ -42,11 +48,14 @@ export class Requests {
     while (count < most && this.#wishes[count]?.act === first.act && !this.#wishes[count]?.alone) count++
     const batch = this.#wishes.splice(0, count).map((wish) => wish.subscription)
     const id = this.nextId()
-    if (first.act === 'unsubscribe') return [...this.#venue.unsubscribe(batch, id)]
+    for (const subscription of batch) this.#held.delete(subscriptionKey(subscription))
+    const held = [...this.#held.values()]
+    if (first.act === 'unsubscribe') return [...this.#venue.unsubscribe(batch, id, held)]
+    for (const subscription of batch) this.#held.set(subscriptionKey(subscription), subscription)
     this.#unanswered.set(id, batch)
     if (this.#unanswered.size > MAX_UNANSWERED)
       this.#unanswered.delete(this.#unanswered.keys().next().value as number)
-    return [...this.#venue.subscribe(batch, id)]
+    return [...this.#venue.subscribe(batch, id, held)]
   }
 
   /** The subscriptions that an acknowledgement is about. */
@@ -64,10 +73,15 @@ export class Requests {
    * asked for again alone, and the bad one is told by its own refusal.
    */
   refused(answer: { requestId?: number; subscription?: Subscription }): readonly Subscription[] {
-    if (answer.subscription) return this.#settle(answer.subscription) ? [answer.subscription] : []
+    if (answer.subscription) {
+      if (!this.#settle(answer.subscription)) return []
+      this.#held.delete(subscriptionKey(answer.subscription))
+      return [answer.subscription]
+    }
     // A venue that names not even the request answers in order.
     const id = answer.requestId ?? this.#unanswered.keys().next().value
     const batch = id === undefined ? [] : this.#take(id)
+    for (const subscription of batch) this.#held.delete(subscriptionKey(subscription))
     if (batch.length <= 1) return batch
     for (const subscription of batch) this.#wishes.push({ act: 'subscribe', subscription, alone: true })
     return []

@@ -1,5 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { FeedgateError } from '../errors.ts'
 import { Pacer } from '../pacer.ts'
+import type { Limit } from './venue.ts'
 
 const TIMEOUT_MS = 10_000
 /** The largest answer known, an instrument list, has 20 MB. */
@@ -9,15 +11,34 @@ const DEFAULT_RETRY_AFTER_MS = 10_000
 /** Nobody is obeyed for longer: a wrong header must not end a source. */
 const MAX_RETRY_AFTER_MS = 24 * 3_600_000
 
-/** REST requests to one host: within its weight a minute, and silent for as long as it asked us to be. */
+/** A request that can wait is made again at most so often after a 429, and waits no longer than this at a time. */
+const MAX_TRIES = 3
+const MAX_WAIT_MS = 60_000
+
+/** REST requests to one host: within its weight limit, and silent for as long as it asked us to be. */
 export class RestClient {
   readonly #origin: string
   readonly #budget: Pacer | undefined
   #silentUntil = 0
 
-  constructor(baseUrl: string, weightPerMinute?: number) {
+  constructor(baseUrl: string, limit?: Limit) {
     this.#origin = baseUrl.replace(/\/+$/, '')
-    if (weightPerMinute !== undefined) this.#budget = new Pacer(weightPerMinute, 60_000)
+    if (limit) this.#budget = new Pacer(limit.count, limit.perMs)
+  }
+
+  /** As `get`, but waits for its turn. Rejects when that would be long, and when `signal` says so. */
+  async getInTurn(path: string, weight: number, signal: AbortSignal): Promise<string | undefined> {
+    for (let tries = 1; ; tries++) {
+      const waitMs = this.#waitMs(weight)
+      if (waitMs > MAX_WAIT_MS) throw this.#limited(waitMs)
+      if (waitMs > 0) await delay(waitMs, undefined, { signal })
+      try {
+        return await this.get(path, weight, signal)
+      } catch (error) {
+        const waits = error instanceof FeedgateError && error.retryAfterMs !== undefined
+        if (!waits || tries === MAX_TRIES) throw error
+      }
+    }
   }
 
   /**
@@ -25,20 +46,22 @@ export class RestClient {
    * the venue calls the request wrong (400), with `unknown-symbol`.
    */
   async get(path: string, weight: number, signal: AbortSignal): Promise<string | undefined> {
-    const waitMs = Math.max(
-      Math.ceil(this.#silentUntil - performance.now()),
-      this.#budget?.waitMs(weight) ?? 0,
-    )
-    if (waitMs > 0)
-      throw new FeedgateError('venue-unavailable', `REST limit of ${this.#origin} reached`, {
-        retryAfterMs: waitMs,
-      })
+    const waitMs = this.#waitMs(weight)
+    if (waitMs > 0) throw this.#limited(waitMs)
     this.#budget?.spend(weight)
     const response = await this.#fetch(path, signal)
     if (response.ok) return await readText(response, this.#origin)
     await response.body?.cancel()
     if (response.status === 404) return undefined
     throw this.#refusal(response)
+  }
+
+  #waitMs(weight: number): number {
+    return Math.max(0, Math.ceil(this.#silentUntil - performance.now()), this.#budget?.waitMs(weight) ?? 0)
+  }
+
+  #limited(retryAfterMs: number): FeedgateError {
+    return new FeedgateError('venue-unavailable', `REST limit of ${this.#origin} reached`, { retryAfterMs })
   }
 
   async #fetch(path: string, signal: AbortSignal): Promise<Response> {

@@ -26,6 +26,8 @@ class Session implements Link {
   readonly #decoder: Decoder
   readonly #requests: Requests
   readonly #pacer: Pacer
+  /** Of requests alone. */
+  readonly #requestPacer: Pacer | undefined
   /** feedgate's symbol by the venue's name of it; bounded by what this connection was ever asked for. */
   readonly #symbols = new Map<string, string>()
   /** Frames of requests already begun; at most those of one request. */
@@ -51,7 +53,12 @@ class Session implements Link {
     this.#requests = new Requests(venue)
     // One of the messages a second is kept free for the pongs that answer the venue's pings.
     this.#pacer = new Pacer(Math.max(1, venue.limits.messagesPerSecond - 1), 1_000)
-    this.#decoder = venue.createDecoder({ symbolOf: (name) => this.#symbols.get(name) })
+    const { requests } = venue.limits
+    if (requests) this.#requestPacer = new Pacer(requests.count, requests.perMs)
+    this.#decoder = venue.createDecoder({
+      symbolOf: (name) => this.#symbols.get(name),
+      venueSymbols: () => this.#symbols.keys(),
+    })
     const url = options.url ?? venue.url
     this.#socket = new WebSocket(venue.endpoint?.(url, route) ?? url, {
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
@@ -193,8 +200,12 @@ class Session implements Link {
     while (!this.#ended && this.#isOpen()) {
       if (this.#frames.length === 0) this.#frames = this.#requests.next()
       const frame = this.#frames[0]
-      if (frame === undefined) return
-      const waitMs = this.#pacer.waitMs()
+      if (frame === undefined) {
+        // Nothing had to be said about these; about the next there may be.
+        if (this.#requests.isEmpty) return
+        continue
+      }
+      const waitMs = Math.max(this.#pacer.waitMs(), this.#requestPacer?.waitMs() ?? 0)
       if (waitMs > 0) {
         this.#sendTimer = setTimeout(() => {
           this.#sendTimer = undefined
@@ -203,6 +214,7 @@ class Session implements Link {
         return
       }
       this.#frames.shift()
+      this.#requestPacer?.spend()
       this.#write(frame)
     }
   }
@@ -222,7 +234,8 @@ class Session implements Link {
       this.#end({ reason: `no message for ${Math.round(silentMs / 1_000)} s`, silent: true })
       return
     }
-    if (!ping || silent < ping.everyMs || time - this.#pingedAt < ping.everyMs) return
+    if (!ping || time - this.#pingedAt < ping.everyMs) return
+    if (silent < ping.everyMs && !ping.always) return
     if (this.#pacer.waitMs() > 0) return
     this.#pingedAt = time
     const frame = ping.frame(this.#requests.nextId())

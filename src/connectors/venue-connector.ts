@@ -1,8 +1,19 @@
 import { FeedgateError } from '../errors.ts'
-import type { Connector, DecodedBook, Instrument, LinkOptions, Subscription } from './connector.ts'
+import type { Channel } from '../market/event.ts'
+import { type MarketType, marketOf } from '../market/symbol.ts'
+import type {
+  Connector,
+  DecodedBook,
+  FetchedTrades,
+  Instrument,
+  LinkOptions,
+  Subscription,
+  TradesWanted,
+} from './connector.ts'
 import { RestClient } from './rest.ts'
 import { openSession } from './session.ts'
-import { bookDepth, type Venue } from './venue.ts'
+import { fetchTradePages } from './trade-pages.ts'
+import { bookDepth, type InstrumentsRequest, type TradesRequest, UnknownSymbol, type Venue } from './venue.ts'
 
 /** The way to a venue: its description, the one socket session, and REST within its limits. */
 export function venueConnector(venue: Venue): Connector {
@@ -12,12 +23,12 @@ export function venueConnector(venue: Venue): Connector {
     if (restUrl === undefined) throw new FeedgateError('venue-unavailable', `${venue.id} has no REST address`)
     let client = clients.get(restUrl)
     if (!client) {
-      client = new RestClient(restUrl, venue.limits.restWeightPerMinute)
+      client = new RestClient(restUrl, venue.limits.rest)
       clients.set(restUrl, client)
     }
     return client
   }
-  const { bookRequest, instrumentsRequest } = venue
+  const { bookRequest, instrumentsRequests, tradesRequest } = venue
   return {
     kind: venue.id,
     channels: venue.channels,
@@ -28,19 +39,20 @@ export function venueConnector(venue: Venue): Connector {
     connects: venue.limits.connects,
     route: (subscription) => venue.route?.(subscription) ?? '',
     bookDepth: (limit) => bookDepth(venue, limit),
+    quietMs: (subscription) => venue.heartbeat.quietMs?.(subscription),
     refuse: (subscription) => refuse(venue, subscription),
     open: (route, options, sink) => openSession(venue, route, options, sink),
     ...(bookRequest && {
       fetchBook: (symbol: string, depth: number, options: LinkOptions, signal: AbortSignal) =>
         fetchBook(venue, bookRequest, clientOf(options), symbol, depth, signal),
     }),
-    ...(instrumentsRequest && {
-      fetchInstruments: async (options: LinkOptions, signal: AbortSignal): Promise<readonly Instrument[]> => {
-        const body = await clientOf(options).get(instrumentsRequest.path, instrumentsRequest.weight, signal)
-        if (body === undefined)
-          throw new FeedgateError('venue-unavailable', `${venue.id} gives no list of instruments`)
-        return parsed(venue, () => instrumentsRequest.parse(body))
-      },
+    ...(instrumentsRequests && {
+      fetchInstruments: (options: LinkOptions, signal: AbortSignal) =>
+        fetchInstruments(venue, instrumentsRequests, clientOf(options), signal),
+    }),
+    ...(tradesRequest && {
+      fetchTrades: (symbol: string, wanted: TradesWanted, options: LinkOptions, signal: AbortSignal) =>
+        fetchTrades(venue, tradesRequest, clientOf(options), symbol, wanted, signal),
     }),
   }
 }
@@ -53,28 +65,80 @@ async function fetchBook(
   depth: number,
   signal: AbortSignal,
 ): Promise<DecodedBook> {
-  const venueSymbol = venue.venueSymbol(symbol)
-  if (venueSymbol === undefined)
-    throw new FeedgateError('unknown-symbol', `${venue.id} cannot name the symbol ${symbol}`)
+  const venueSymbol = nameOf(venue, symbol)
   const body = await client.get(request.path(venueSymbol, depth), request.weight(depth), signal)
   if (body === undefined) throw new FeedgateError('venue-unavailable', `no book of ${symbol}: HTTP 404`)
   return parsed(venue, () => request.parse(body, symbol))
+}
+
+/** All lists or none: a list with a part missing would refuse symbols that exist. */
+async function fetchInstruments(
+  venue: Venue,
+  requests: readonly InstrumentsRequest[],
+  client: RestClient,
+  signal: AbortSignal,
+): Promise<readonly Instrument[]> {
+  const instruments: Instrument[] = []
+  for (const { path, weight, parse } of requests) {
+    const body = await client.get(path, weight, signal)
+    if (body === undefined)
+      throw new FeedgateError('venue-unavailable', `${venue.id} gives no list of instruments`)
+    for (const instrument of parsed(venue, () => parse(body))) instruments.push(instrument)
+  }
+  return instruments
+}
+
+function fetchTrades(
+  venue: Venue,
+  request: TradesRequest,
+  client: RestClient,
+  symbol: string,
+  wanted: TradesWanted,
+  signal: AbortSignal,
+): Promise<FetchedTrades> {
+  nameOf(venue, symbol)
+  return fetchTradePages(request, symbol, wanted, venue.trades.contiguousIds, async (path) => {
+    const body = await client.getInTurn(path, request.weight, signal)
+    if (body === undefined) throw new FeedgateError('venue-unavailable', `no trades of ${symbol}: HTTP 404`)
+    return parsed(venue, () => request.parse(body, symbol))
+  })
+}
+
+function nameOf(venue: Venue, symbol: string): string {
+  const name = venue.venueSymbol(symbol)
+  if (name === undefined)
+    throw new FeedgateError('unknown-symbol', `${venue.id} cannot name the symbol ${symbol}`)
+  return name
 }
 
 function parsed<T>(venue: Venue, parse: () => T): T {
   try {
     return parse()
   } catch (cause) {
+    if (cause instanceof UnknownSymbol)
+      throw new FeedgateError('unknown-symbol', `${venue.id} says: ${cause.message}`, { cause })
     throw new FeedgateError('venue-unavailable', `${venue.id} gave a REST answer that cannot be read`, {
       cause,
     })
   }
 }
 
+const SPELLING: Readonly<Record<MarketType, string>> = {
+  spot: 'BASE/QUOTE, such as BTC/USD',
+  swap: 'BASE/QUOTE:SETTLE, such as BTC/USDT:USDT',
+  future: 'BASE/QUOTE:SETTLE-YYMMDD, such as BTC/USDT:USDT-261225',
+}
+
+const OF_DERIVATIVES: readonly Channel[] = ['funding', 'openinterest', 'liquidations']
+
 function refuse(venue: Venue, { channel, symbol }: Subscription): string | undefined {
   if (!venue.channels.includes(channel))
     return `${venue.id} has no channel ${channel}: accepted are ${venue.channels.join(', ')}`
-  if (venue.venueSymbol(symbol) === undefined)
-    return `${venue.id} cannot name the symbol ${symbol}: accepted is BASE/QUOTE, such as BTC/USD`
+  if (venue.venueSymbol(symbol) === undefined) {
+    const accepted = venue.markets.map((market) => SPELLING[market]).join('; ')
+    return `${venue.id} cannot name the symbol ${symbol}: accepted is ${accepted}`
+  }
+  if (OF_DERIVATIVES.includes(channel) && marketOf(symbol)?.type === 'spot')
+    return `${symbol} is a spot market, which has no ${channel}: accepted is ${SPELLING.swap}`
   return undefined
 }

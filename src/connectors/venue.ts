@@ -1,5 +1,15 @@
 import type { Channel, VenueId } from '../market/event.ts'
-import type { BookRules, Decoded, DecodedBook, Instrument, Subscription, TradeRules } from './connector.ts'
+import type { MarketType } from '../market/symbol.ts'
+import type {
+  BookRules,
+  Decoded,
+  DecodedBook,
+  DecodedEvent,
+  Instrument,
+  Subscription,
+  TradeRules,
+  TradesWanted,
+} from './connector.ts'
 
 /** Turns a frame into what it says. New for each connection; no socket, no clock, no environment. */
 export interface Decoder {
@@ -10,7 +20,17 @@ export interface Decoder {
 export interface DecoderContext {
   /** feedgate's symbol for the venue's name of it, among what is subscribed or known; undefined if it is neither. */
   symbolOf(venueSymbol: string): string | undefined
+  /** The venue's names of all that is subscribed. */
+  venueSymbols(): Iterable<string>
 }
+
+export interface Limit {
+  readonly count: number
+  readonly perMs: number
+}
+
+/** A REST answer says that there is no such symbol. */
+export class UnknownSymbol extends Error {}
 
 /** A venue is what differs from other venues, as data and pure functions. `session.ts` does the rest. */
 export interface Venue {
@@ -20,6 +40,7 @@ export interface Venue {
   readonly restUrl?: string
   /** Where the rules below come from. */
   readonly docs: string
+  readonly markets: readonly MarketType[]
   readonly channels: readonly Channel[]
   readonly timeframes: readonly string[]
   /** Book depths that may be asked, ascending; empty: the venue has one depth only. */
@@ -31,15 +52,24 @@ export interface Venue {
     readonly subscriptionsPerConnection: number
     /** Subscriptions in one message. */
     readonly subscriptionsPerMessage: number
-    readonly connects: { readonly count: number; readonly perMs: number }
-    /** REST request weight a minute. */
-    readonly restWeightPerMinute?: number
+    /** Requests to subscribe or unsubscribe on one connection, besides the limit on messages. */
+    readonly requests?: Limit
+    readonly connects: Limit
+    /** REST request weight. */
+    readonly rest?: Limit
   }
   readonly heartbeat: {
     /** Nothing at all from the venue for this long: the connection is dead. */
     readonly silentMs: number
     /** Sent by us when nothing was heard for `everyMs`, so that a quiet venue must speak. */
-    readonly ping?: { readonly everyMs: number; frame(requestId: number): string | 'protocol' }
+    readonly ping?: {
+      readonly everyMs: number
+      frame(requestId: number): string | 'protocol'
+      /** The venue wants them also while it sends data. */
+      readonly always?: boolean
+    }
+    /** The venue says something about this subscription at least so often, ms; see `Connector`. */
+    quietMs?(subscription: Subscription): number | undefined
   }
   readonly book: BookRules
   readonly trades: TradeRules
@@ -47,28 +77,65 @@ export interface Venue {
   route?(subscription: Subscription): string
   /** The URL to connect to for a route, from the source's `url`. Default: the url itself. */
   endpoint?(url: string, route: string): string
-  /** The venue's name of a symbol; undefined if it cannot have one (`BTC` without a quote). */
+  /** The venue's name of a symbol, unique within a route; undefined if it cannot have one (`BTC` without a quote). */
   venueSymbol(symbol: string): string | undefined
-  /** Frames that ask for these. All are of one route, at most `subscriptionsPerMessage`. */
-  subscribe(subscriptions: readonly Subscription[], requestId: number): readonly string[]
-  unsubscribe(subscriptions: readonly Subscription[], requestId: number): readonly string[]
+  /**
+   * Frames that ask for these. All are of one route, at most `subscriptionsPerMessage`. `held` are the connection's other
+   * subscriptions: where several share a stream of the venue, it must not be given up with one of them.
+   */
+  subscribe(
+    subscriptions: readonly Subscription[],
+    requestId: number,
+    held?: readonly Subscription[],
+  ): readonly string[]
+  unsubscribe(
+    subscriptions: readonly Subscription[],
+    requestId: number,
+    held?: readonly Subscription[],
+  ): readonly string[]
   createDecoder(context: DecoderContext): Decoder
-  /** Path and weight of a book request, and its answer read. */
+  /** Path and weight of a book request, and its answer read. Readers throw Unreadable or UnknownSymbol. */
   readonly bookRequest?: {
     path(venueSymbol: string, depth: number): string
     weight(depth: number): number
     parse(body: string, symbol: string): DecodedBook
   }
-  readonly instrumentsRequest?: {
-    readonly path: string
-    readonly weight: number
-    parse(body: string): readonly Instrument[]
-  }
+  /** One for each list of products. */
+  readonly instrumentsRequests?: readonly InstrumentsRequest[]
+  readonly tradesRequest?: TradesRequest
+}
+
+export interface InstrumentsRequest {
+  readonly path: string
+  readonly weight: number
+  /** Only those that `venueSymbol` can name. */
+  parse(body: string): readonly Instrument[]
+}
+
+export interface TradesRequest {
+  readonly weight: number
+  /** Pages go on from the oldest that is wanted, or back from the newest. */
+  readonly from: 'oldest' | 'newest'
+  /** `cursor`: of the page before. */
+  path(symbol: string, wanted: TradesWanted, cursor: string | undefined): string
+  parse(body: string, symbol: string): TradesPage
+}
+
+export interface TradesPage {
+  /** Oldest first. */
+  readonly trades: readonly DecodedEvent[]
+  /** Asks for the next page; undefined: the venue has no more. */
+  readonly cursor: string | undefined
 }
 
 /** `id + 1` without loss above 2^53. */
 export function nextId(id: VenueId): VenueId {
   return typeof id === 'number' && id < Number.MAX_SAFE_INTEGER ? id + 1 : BigInt(id) + 1n
+}
+
+/** A trade of the past, fetched. */
+export function backfilled(trade: DecodedEvent): DecodedEvent {
+  return { ...trade, flags: ['backfilled'] }
 }
 
 /** What `read` makes of the part of a frame that is about one topic, or `malformed` with the reason. Never throws. */

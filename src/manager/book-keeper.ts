@@ -51,6 +51,8 @@ export class BookKeeper implements Keeper {
   #book = new OrderBook()
   #depth = 0
   #live = false
+  /** Nothing was applied to the snapshot yet. */
+  #fresh = false
   #local: VenueId | undefined
   /** While a snapshot is fetched; at most `MAX_BUFFERED`. */
   #buffer: Buffered[] = []
@@ -74,14 +76,19 @@ export class BookKeeper implements Keeper {
 
   received(update: DecodedBook, receivedTime: Micros, role: Role): boolean {
     if (role === 'old') return false
-    if (this.#host.rules.snapshots === 'rest' && !update.snapshot)
-      return this.#diff({ update, receivedTime }, role)
+    if (!update.snapshot && this.#takesDiffs(role)) return this.#diff({ update, receivedTime }, role)
     if (update.snapshot) {
       this.#reset(update, receivedTime)
       return role === 'next'
     }
     if (role === 'current' && this.#live) this.#apply({ update, receivedTime })
     return false
+  }
+
+  /** A venue that sends no snapshot although it should is asked for one by REST, where that is possible. */
+  #takesDiffs(role: Role): boolean {
+    const { rules, fetch } = this.#host
+    return rules.snapshots === 'rest' || (fetch !== undefined && role === 'current' && !this.#live)
   }
 
   acknowledged(): void {
@@ -155,7 +162,7 @@ export class BookKeeper implements Keeper {
   #catchUp(): boolean {
     const first = this.#ahead[0]
     if (!first || !this.#live || this.#local === undefined) return false
-    if (this.#host.rules.follows?.(this.#local, first.update) === 'gap') return false
+    if (this.#host.rules.follows?.(this.#local, first.update, this.#fresh) === 'gap') return false
     for (const entry of this.#ahead.splice(0)) this.#diff(entry, 'current')
     return true
   }
@@ -175,6 +182,7 @@ export class BookKeeper implements Keeper {
     }
     this.#attempts = 0
     this.#local = update.last
+    this.#fresh = true
     if (!this.#live) this.#liveSince = performance.now()
     this.#live = true
     const bids = this.#book.top('bids', Number.POSITIVE_INFINITY)
@@ -186,7 +194,7 @@ export class BookKeeper implements Keeper {
   #apply({ update, receivedTime }: Buffered): void {
     const { rules } = this.#host
     if (rules.follows && this.#local !== undefined && update.last !== undefined) {
-      const verdict = rules.follows(this.#local, update)
+      const verdict = rules.follows(this.#local, update, this.#fresh)
       if (verdict === 'old') return
       if (verdict === 'gap') {
         const fromVenueSeq = idAfter(this.#local)
@@ -194,7 +202,7 @@ export class BookKeeper implements Keeper {
           update.first !== undefined && update.first > fromVenueSeq ? idBefore(update.first) : undefined
         this.#fail({ reason: 'sequence', fromVenueSeq, toVenueSeq }, receivedTime)
         // The message itself may be what follows the next snapshot.
-        if (rules.snapshots === 'rest') this.#push(this.#buffer, { update, receivedTime })
+        if (this.#takesDiffs('current')) this.#push(this.#buffer, { update, receivedTime })
         return
       }
     }
@@ -204,6 +212,7 @@ export class BookKeeper implements Keeper {
       return
     }
     if (update.last !== undefined) this.#local = update.last
+    this.#fresh = false
     const delta = pushedOut ? withRemovals(update, pushedOut) : update
     this.#write('delta', delta, receivedTime, receivedTime - this.#checksumTime >= CHECKSUM_EVERY)
   }
@@ -276,7 +285,7 @@ export class BookKeeper implements Keeper {
     const verdict = (entry: Buffered) =>
       snapshot.last === undefined
         ? 'apply'
-        : (this.#host.rules.follows?.(snapshot.last, entry.update) ?? 'apply')
+        : (this.#host.rules.follows?.(snapshot.last, entry.update, true) ?? 'apply')
     while (this.#buffer[0] && verdict(this.#buffer[0]) === 'old') this.#buffer.shift()
     if (this.#buffer[0] && verdict(this.#buffer[0]) === 'gap') {
       this.#later(backoffMs(++this.#attempts, REBUILD), () => this.#load())

@@ -22,7 +22,7 @@ type Ticks = number | bigint
 const MAX_LEVELS = 100_000
 /** Kraken's checksum covers so many levels a side. */
 const KRAKEN_LEVELS = 10
-/** The contract's checksum covers so many levels a side. */
+/** The contract's checksum covers so many levels a side, and OKX's. */
 const CHECKSUM_LEVELS = 25
 /** Changes are mostly this near to the best level: there a short loop beats a search and a block move. */
 const NEAR = 16
@@ -305,6 +305,19 @@ export class OrderBook {
     const from = asks < KRAKEN_LEVELS ? 0 : bids
     if (from < KRAKEN_LEVELS) this.#hash(this.#bidsStates, this.#bids.levels, from)
     return crcValue(this.#bidsStates[KRAKEN_LEVELS]!)
+  }
+
+  /**
+   * OKX's: bids and asks in turn from the best, `price:size` joined by `:`; where a side ends, the other goes on. OKX
+   * sends none any more (0 since June 2026), so this need not be fast.
+   */
+  okxChecksum(): number {
+    let crc = CRC_START
+    for (let rank = 0; rank < CHECKSUM_LEVELS; rank++) {
+      for (const level of [this.at('bids', rank), this.at('asks', rank)])
+        if (level) crc = crcText(crc, `${crc === CRC_START ? '' : ':'}${level[0]}:${level[1]}`)
+    }
+    return crcValue(crc)
   }
 
   /** `states[n]` is the state behind the best n levels; those from `rank` on are made again. */

@@ -51,7 +51,7 @@ describe('REST requests to a venue', () => {
       requests++
       response.end('{}')
     })
-    const client = new RestClient(url, 100)
+    const client = new RestClient(url, { count: 100, perMs: 60_000 })
     await client.get('/x', 60, signal)
     await client.get('/x', 40, signal)
     const error = await client.get('/x', 1, signal).catch((reason) => reason)

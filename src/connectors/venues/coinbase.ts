@@ -16,8 +16,17 @@ import {
 import { Scanner } from '../../market/scanner.ts'
 import { venuePair } from '../../market/symbol.ts'
 import { isoMicros } from '../../market/time.ts'
-import type { Decoded, Instrument, Subscription } from '../connector.ts'
-import { attempt, type Decoder, type DecoderContext, grouped, unreadable, type Venue } from '../venue.ts'
+import type { Decoded, DecodedEvent, Instrument, Subscription, TradesWanted } from '../connector.ts'
+import {
+  attempt,
+  backfilled,
+  type Decoder,
+  type DecoderContext,
+  grouped,
+  type TradesPage,
+  unreadable,
+  type Venue,
+} from '../venue.ts'
 
 type Values = readonly (string | undefined)[]
 
@@ -27,6 +36,7 @@ const TICKER = [
   ...(['best_bid', 'best_bid_size', 'best_ask', 'best_ask_size', 'time'] as const),
 ]
 const MATCH = ['trade_id', 'side', 'size', 'price', 'product_id', 'sequence', 'time'] as const
+const PRODUCT = ['id', 'base_currency', 'quote_currency', 'status', 'quote_increment', 'base_increment']
 const HEARTBEAT = ['last_trade_id', 'product_id'] as const
 
 /**
@@ -198,20 +208,8 @@ class CoinbaseDecoder implements Decoder {
     )
   }
 
-  /** `side` is the maker's: the taker did the opposite. */
-  #trade([id, side, size, price, name, sequence, time]: Values): Decoded {
-    return this.#of(name, (symbol) =>
-      attempt('trades', symbol, () => {
-        const payload: Trade = {
-          type: 'trade',
-          id: String(idOf(id, 'trade id')),
-          price: decimalOf(price, 'price'),
-          size: decimalOf(size, 'size'),
-          side: side === 'sell' ? 'buy' : side === 'buy' ? 'sell' : 'unknown',
-        }
-        return { kind: 'event', channel: 'trades', symbol, ...numbered(sequence, time), payload }
-      }),
-    )
+  #trade(values: Values): Decoded {
+    return this.#of(values[4], (symbol) => attempt('trades', symbol, () => tradeOf(symbol, values)))
   }
 
   #heartbeat([lastTradeId, name]: Values): Decoded {
@@ -265,19 +263,49 @@ function numbered(sequence: string | undefined, time: string | undefined) {
   return { sourceTime: isoMicros(time), venueSeq: id === undefined ? undefined : ([id, id] as const) }
 }
 
+/** `side` is the maker's: the taker did the opposite. */
+function tradeOf(symbol: string, [id, side, size, price, , sequence, time]: Values): DecodedEvent {
+  const payload: Trade = {
+    type: 'trade',
+    id: String(idOf(id, 'trade id')),
+    price: decimalOf(price, 'price'),
+    size: decimalOf(size, 'size'),
+    side: side === 'sell' ? 'buy' : side === 'buy' ? 'sell' : 'unknown',
+  }
+  return { kind: 'event', channel: 'trades', symbol, ...numbered(sequence, time), payload }
+}
+
 function parseInstruments(body: string): Instrument[] {
   const json = parseJson(body)
   if (!isArray(json)) throw new Unreadable('no list of products')
   return json.map((entry) => {
-    const [name, base, quote, status = ''] = fieldsOf(entry, [
-      'id',
-      'base_currency',
-      'quote_currency',
-      'status',
-    ])
+    const [name, base, quote, status = '', tick, lot] = fieldsOf(entry, PRODUCT)
     if (name === undefined || base === undefined || quote === undefined) throw new Unreadable('no product')
-    return { symbol: `${base}/${quote}`, venueSymbol: name, status }
+    return {
+      symbol: `${base}/${quote}`,
+      venueSymbol: name,
+      type: 'spot',
+      base,
+      quote,
+      tickSize: optionalDecimal(tick, 'tick size'),
+      lotSize: optionalDecimal(lot, 'lot size'),
+      status,
+    }
   })
+}
+
+/** Trades older than the cursor, newest first. */
+function tradesPath(symbol: string, { untilId }: TradesWanted, cursor = untilId): string {
+  const after = cursor === undefined ? '' : `&after=${cursor}`
+  return `/products/${encodeURIComponent(venueSymbol(symbol) ?? '')}/trades?limit=1000${after}`
+}
+
+function parseTrades(body: string, symbol: string): TradesPage {
+  const json = parseJson(body)
+  if (!isArray(json)) throw new Unreadable('no list of trades')
+  const trades = json.map((trade) => backfilled(tradeOf(symbol, fieldsOf(trade, MATCH)))).reverse()
+  const oldest = trades[0]?.payload
+  return { trades, cursor: oldest?.type === 'trade' ? oldest.id : undefined }
 }
 
 /** The Exchange feed. It has no candles. */
@@ -286,6 +314,7 @@ export const venue: Venue = {
   url: 'wss://ws-feed.exchange.coinbase.com',
   restUrl: 'https://api.exchange.coinbase.com',
   docs: 'https://docs.cdp.coinbase.com/exchange/websocket-feed/overview',
+  markets: ['spot'],
   channels: CHANNELS,
   timeframes: [],
   bookDepths: [],
@@ -296,7 +325,7 @@ export const venue: Venue = {
     subscriptionsPerConnection: 300,
     subscriptionsPerMessage: 50,
     connects: { count: 8, perMs: 1_000 },
-    restWeightPerMinute: 600,
+    rest: { count: 10, perMs: 1_000 },
   },
   heartbeat: { silentMs: 10_000, ping: { everyMs: 4_000, frame: () => 'protocol' } },
   book: { snapshots: 'stream', truncates: false },
@@ -305,5 +334,6 @@ export const venue: Venue = {
   subscribe: (subscriptions) => request('subscribe', subscriptions),
   unsubscribe: (subscriptions) => request('unsubscribe', subscriptions),
   createDecoder: (context) => new CoinbaseDecoder(context),
-  instrumentsRequest: { path: '/products', weight: 1, parse: parseInstruments },
+  instrumentsRequests: [{ path: '/products', weight: 1, parse: parseInstruments }],
+  tradesRequest: { weight: 1, from: 'newest', path: tradesPath, parse: parseTrades },
 }

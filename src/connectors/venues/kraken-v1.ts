@@ -13,9 +13,9 @@ import {
   Unreadable,
 } from '../../market/json.ts'
 import { Scanner } from '../../market/scanner.ts'
-import { timeframeMinutes, venuePair } from '../../market/symbol.ts'
+import { timeframeMinutes } from '../../market/symbol.ts'
 import { secondsMicros } from '../../market/time.ts'
-import type { Decoded, Instrument, Subscription } from '../connector.ts'
+import type { Decoded, Subscription } from '../connector.ts'
 import {
   attempt,
   bookDepth,
@@ -25,24 +25,16 @@ import {
   unreadable,
   type Venue,
 } from '../venue.ts'
-import { DEPTHS, LIMITS, OpenCandles, OURS, parsePairs, TIMEFRAME_OF, TIMEFRAMES } from './kraken.ts'
+import { DEPTHS, LIMITS, OpenCandles, OURS, TIMEFRAME_OF, TIMEFRAMES } from './kraken.ts'
+import { parsePairs, v1Pair } from './kraken-rest.ts'
 
 /** The pair of a book message, also of one with a broken beginning. */
 const BOOK_NAME = /"book-\d{1,4}","([^"]{1,64})"\]$/
 
 const MINUTE_MICROS = 60_000_000
 
-/** v1 has names of its own for two assets. */
-const VENUE_ASSET = new Map([
-  ['BTC', 'XBT'],
-  ['DOGE', 'XDG'],
-])
-
 function venueSymbol(symbol: string): string | undefined {
-  return venuePair(
-    symbol,
-    (base, quote) => `${VENUE_ASSET.get(base) ?? base}/${VENUE_ASSET.get(quote) ?? quote}`,
-  )
+  return v1Pair(symbol, '/')
 }
 
 /** The `subscription` of a request: pairs that ask for the same share a message. */
@@ -372,16 +364,13 @@ function candleOf(symbol: string, interval: string, json: Json | undefined): Dec
   return { kind: 'event', channel: 'ohlcv', symbol, timeframe, sourceTime: secondsMicros(time), payload }
 }
 
-function parseInstruments(body: string): Instrument[] {
-  return parsePairs(body).map(({ symbol, v1Name, status }) => ({ symbol, venueSymbol: v1Name, status }))
-}
-
 /** Kraken spot, API v1: frozen, still served. */
 export const venue: Venue = {
   id: 'kraken-v1',
   url: 'wss://ws.kraken.com',
   restUrl: 'https://api.kraken.com',
   docs: 'https://docs.kraken.com/exchange/api-reference/spot-websocket-v1/book',
+  markets: ['spot'],
   channels: Object.values(OURS),
   timeframes: TIMEFRAMES,
   ...DEPTHS,
@@ -389,10 +378,11 @@ export const venue: Venue = {
   // Their guide: nothing for 5 s is a dead connection. Heartbeats come each second, but only with a subscription.
   heartbeat: { silentMs: 5_000, ping: { everyMs: 2_000, frame: (id) => `{"event":"ping","reqid":${id}}` } },
   book: { snapshots: 'stream', truncates: true, checksum: (book) => book.krakenChecksum() },
+  // Its trades have no ids, so those fetched by REST could not be told from those that came.
   trades: { contiguousIds: false },
   venueSymbol,
   subscribe: (subscriptions, id) => request('subscribe', subscriptions, id),
   unsubscribe: (subscriptions, id) => request('unsubscribe', subscriptions, id),
   createDecoder: (context) => new KrakenV1Decoder(context),
-  instrumentsRequest: { path: '/0/public/AssetPairs', weight: 1, parse: parseInstruments },
+  instrumentsRequests: [{ path: '/0/public/AssetPairs', weight: 1, parse: parsePairs }],
 }

@@ -1,4 +1,4 @@
-import type { Candle, Channel, Level, Ticker, Trade } from '../../market/event.ts'
+import type { Candle, Channel, Level, Ticker } from '../../market/event.ts'
 import {
   asText,
   decimalOf,
@@ -19,6 +19,7 @@ import { isoMicros } from '../../market/time.ts'
 import type { Decoded, DecodedEvent, Instrument, Subscription } from '../connector.ts'
 import {
   attempt,
+  backfilled,
   bookDepth,
   type Decoder,
   type DecoderContext,
@@ -26,6 +27,7 @@ import {
   unreadable,
   type Venue,
 } from '../venue.ts'
+import { parsePairs, TRADES_REQUEST, tradeOf } from './kraken-rest.ts'
 
 type Values = readonly (string | undefined)[]
 
@@ -243,21 +245,12 @@ class KrakenDecoder implements Decoder {
     )
   }
 
-  /** `side` is the taker's. Trades of a snapshot happened before the subscription. */
-  #trade([name, side, price, size, id, time]: Values, snapshot: boolean): Decoded {
-    return this.#of(name, (symbol) =>
+  /** Trades of a snapshot happened before the subscription. */
+  #trade(values: Values, snapshot: boolean): Decoded {
+    return this.#of(values[0], (symbol) =>
       attempt('trades', symbol, () => {
-        const tradeId = idOf(id, 'trade id')
-        const payload: Trade = {
-          type: 'trade',
-          id: String(tradeId),
-          price: decimalOf(price, 'price'),
-          size: decimalOf(size, 'size'),
-          side: side === 'buy' || side === 'sell' ? side : 'unknown',
-        }
-        const event = { channel: 'trades', symbol, sourceTime: isoMicros(time), payload } as const
-        const venueSeq = [tradeId, tradeId] as const
-        return { kind: 'event', ...event, venueSeq, flags: snapshot ? ['backfilled'] : undefined }
+        const trade = tradeOf(symbol, values, isoMicros(values[5]))
+        return snapshot ? backfilled(trade) : trade
       }),
     )
   }
@@ -339,26 +332,8 @@ function levelsOf(json: Json | undefined): Level[] {
   return json.map((level) => levelOf(fieldsOf(level, ['price', 'qty']) as (string | undefined)[]))
 }
 
-const ASSET_OF_V1 = new Map([
-  ['XBT', 'BTC'],
-  ['XDG', 'DOGE'],
-])
-
-/** REST still uses the names of v1, which is why both need this. */
-export function parsePairs(body: string): { symbol: string; v1Name: string; status: string }[] {
-  const json = parseJson(body)
-  const pairs = isObject(json) ? json.result : undefined
-  if (!isObject(pairs)) throw new Unreadable('no pairs')
-  return Object.values(pairs).flatMap((pair) => {
-    const [v1Name, status = ''] = fieldsOf(pair, ['wsname', 'status'])
-    if (v1Name === undefined) return []
-    const assets = v1Name.split('/').map((asset) => ASSET_OF_V1.get(asset) ?? asset)
-    return [{ symbol: assets.join('/'), v1Name, status }]
-  })
-}
-
 function parseInstruments(body: string): Instrument[] {
-  return parsePairs(body).map(({ symbol, status }) => ({ symbol, venueSymbol: symbol, status }))
+  return parsePairs(body).map((pair) => ({ ...pair, venueSymbol: pair.symbol }))
 }
 
 export const LIMITS: Venue['limits'] = {
@@ -366,7 +341,8 @@ export const LIMITS: Venue['limits'] = {
   subscriptionsPerConnection: 300,
   subscriptionsPerMessage: 50,
   connects: { count: 150, perMs: 600_000 },
-  restWeightPerMinute: 60,
+  // One a second; a few more at once are forgiven.
+  rest: { count: 5, perMs: 5_000 },
 }
 
 /** Kraken spot, API v2. */
@@ -375,6 +351,7 @@ export const venue: Venue = {
   url: 'wss://ws.kraken.com/v2',
   restUrl: 'https://api.kraken.com',
   docs: 'https://docs.kraken.com/exchange/api-reference/spot-websocket',
+  markets: ['spot'],
   channels: CHANNELS,
   timeframes: TIMEFRAMES,
   ...DEPTHS,
@@ -391,5 +368,6 @@ export const venue: Venue = {
   subscribe: (subscriptions, id) => request('subscribe', subscriptions, id),
   unsubscribe: (subscriptions, id) => request('unsubscribe', subscriptions, id),
   createDecoder: (context) => new KrakenDecoder(context),
-  instrumentsRequest: { path: '/0/public/AssetPairs', weight: 1, parse: parseInstruments },
+  instrumentsRequests: [{ path: '/0/public/AssetPairs', weight: 1, parse: parseInstruments }],
+  tradesRequest: TRADES_REQUEST,
 }

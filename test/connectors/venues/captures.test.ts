@@ -20,7 +20,7 @@ function framesOf(file: string): string[] {
 }
 
 function decodeAll(venue: Venue, file: string): Decoded[] {
-  const decoder = venue.createDecoder({ symbolOf: (name) => name })
+  const decoder = venue.createDecoder({ symbolOf: (name) => name, venueSymbols: () => [] })
   const updates: Decoded[] = []
   for (const frame of framesOf(file)) decoder.decode(frame, (update) => updates.push(update))
   return updates
@@ -106,8 +106,9 @@ describe.skipIf(absent !== undefined)(`recorded traffic${absent ? ` (skipped: ${
     }
     const final = new Map([...books].map(([name, { book }]) => [name, book]))
     expectSameTop(final, framesOf('binance.ws.txt'), read, 0, naive)
-    expect(binance.instrumentsRequest!.parse(rest[0]!.slice(rest[0]!.indexOf('{')))).toContainEqual({
-      ...{ symbol: 'NKN/USDT', venueSymbol: 'NKNUSDT', status: 'TRADING' },
+    expect(binance.instrumentsRequests![0]!.parse(rest[0]!.slice(rest[0]!.indexOf('{')))).toContainEqual({
+      ...{ symbol: 'NKN/USDT', venueSymbol: 'NKNUSDT', type: 'spot', base: 'NKN', quote: 'USDT' },
+      ...{ tickSize: '0.00010000', lotSize: '1.00000000', minSize: '1.00000000', status: 'TRADING' },
     })
   })
 

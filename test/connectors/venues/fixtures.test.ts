@@ -6,16 +6,24 @@ import type { Venue } from '../../../src/connectors/venue.ts'
 /** Frames of the venues' shapes, one a line, and beside them what they must be decoded to, reviewed by hand. */
 const FIXTURES = new URL('../../fixtures/', import.meta.url)
 const VENUES = new URL('../../../src/connectors/venues/', import.meta.url)
-const SYMBOLS = ['BTC/USD', 'BTC/USDT', 'ETH/USDT', 'ETH/BTC', 'BTC/EUR', 'DOGE/USD', 'MATIC/USD']
+const SYMBOLS = [
+  ...['BTC/USD', 'BTC/USDT', 'ETH/USDT', 'ETH/BTC', 'BTC/EUR', 'DOGE/USD', 'MATIC/USD'],
+  ...['BTC/USDT:USDT', 'ETH/USDT:USDT', 'BTC/USDC:USDC', 'BTC/USD:BTC'],
+  ...['BTC/USDT:USDT-261225', 'BTC/USDC:USDC-261225', 'BTC/USD:BTC-261225'],
+]
 
-const venues = await Promise.all(
+const modules = await Promise.all(
   readdirSync(VENUES)
     .filter((file) => file.endsWith('.ts'))
     .map(async (file) => {
-      const { venue } = (await import(new URL(file, VENUES).href)) as { venue: Venue }
+      const { venue } = (await import(new URL(file, VENUES).href)) as { venue?: Venue }
       return { name: file.slice(0, -3), venue }
     }),
 )
+/** What several venues share is a file too. */
+const venues = modules.filter((one): one is { name: string; venue: Venue } => one.venue !== undefined)
+
+const ROUTES_OF_MARKETS = new Set<string | undefined>(['spot', 'linear', 'inverse'])
 
 /** As the fixtures write it: without absent fields, and ids above 2^53 as digits and an `n`. */
 function plain(updates: readonly Decoded[]): unknown {
@@ -24,9 +32,19 @@ function plain(updates: readonly Decoded[]): unknown {
   ) as unknown
 }
 
-function decoderOf(venue: Venue) {
-  const symbols = new Map(SYMBOLS.map((symbol) => [venue.venueSymbol(symbol), symbol]))
-  const decoder = venue.createDecoder({ symbolOf: (name) => symbols.get(name) })
+/** Where a venue has routes for its markets, a name is one on its route alone: the file is called as the route. */
+function decoderOf(venue: Venue, file = '') {
+  const symbols = new Map<string, string>()
+  for (const symbol of SYMBOLS) {
+    const name = venue.venueSymbol(symbol)
+    const route = venue.route?.({ channel: 'trades', symbol })
+    if (name !== undefined && (!ROUTES_OF_MARKETS.has(route) || file.startsWith(route ?? '')))
+      symbols.set(name, symbol)
+  }
+  const decoder = venue.createDecoder({
+    symbolOf: (name) => symbols.get(name),
+    venueSymbols: () => symbols.keys(),
+  })
   return (frame: string) => {
     const updates: Decoded[] = []
     decoder.decode(frame, (update) => updates.push(update))
@@ -47,15 +65,15 @@ describe.each(venues)('$name', ({ name, venue }) => {
   it.each(files)('decodes %s as reviewed', (file) => {
     const frames = readFileSync(new URL(file, folder), 'utf8').trimEnd().split('\n')
     const reviewed = JSON.parse(readFileSync(new URL(file.replace('.txt', '.json'), folder), 'utf8'))
-    const decode = decoderOf(venue)
+    const decode = decoderOf(venue, file)
     expect(frames.map((frame) => plain(decode(frame)))).toEqual(reviewed)
   })
 
   it.each(files.filter((file) => file !== 'malformed.txt'))(
     'decodes %s spelt with white space alike',
     (file) => {
-      const decode = decoderOf(venue)
-      const decodeSpaced = decoderOf(venue)
+      const decode = decoderOf(venue, file)
+      const decodeSpaced = decoderOf(venue, file)
       for (const frame of readFileSync(new URL(file, folder), 'utf8').trimEnd().split('\n')) {
         const spaced = frame.replaceAll('":', '": ').replaceAll('},{', '} , {')
         expect(plain(decodeSpaced(spaced)), frame).toEqual(plain(decode(frame)))

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { DecodedBook, Subscription } from '../../../src/connectors/connector.ts'
+import type { Venue } from '../../../src/connectors/venue.ts'
 import { venue as binance } from '../../../src/connectors/venues/binance.ts'
 import { venue as coinbase } from '../../../src/connectors/venues/coinbase.ts'
 import { venue as kraken } from '../../../src/connectors/venues/kraken.ts'
@@ -12,6 +13,9 @@ const WANTED: readonly Subscription[] = [
   { channel: 'orderbook', symbol: 'DOGE/USD', limit: 25 },
   { channel: 'ohlcv', symbol: 'BTC/USD', timeframe: '4h' },
 ]
+
+/** Of the venue's only list. */
+const instruments = (venue: Venue, body: string) => venue.instrumentsRequests?.[0]?.parse(body)
 
 const parsed = (frames: readonly string[]) => frames.map((frame) => JSON.parse(frame) as unknown)
 
@@ -62,9 +66,14 @@ describe('binance', () => {
       5, 25, 50, 250,
     ])
     const info =
-      '{"symbols":[{"symbol":"ETHBTC","status":"TRADING","baseAsset":"ETH","quoteAsset":"BTC","x":1.50}]}'
-    expect(binance.instrumentsRequest?.parse(info)).toEqual([
-      { symbol: 'ETH/BTC', venueSymbol: 'ETHBTC', status: 'TRADING' },
+      '{"symbols":[{"symbol":"ETHBTC","status":"TRADING","baseAsset":"ETH","quoteAsset":"BTC","x":1.50,' +
+      '"filters":[{"filterType":"PRICE_FILTER","minPrice":"0.00001000","tickSize":"0.00001000"},' +
+      '{"filterType":"LOT_SIZE","minQty":"0.00010000","stepSize":"0.00010000"},{"filterType":"NEW"}]}]}'
+    expect(instruments(binance, info)).toEqual([
+      {
+        ...{ symbol: 'ETH/BTC', venueSymbol: 'ETHBTC', type: 'spot', base: 'ETH', quote: 'BTC' },
+        ...{ tickSize: '0.00001000', lotSize: '0.00010000', minSize: '0.00010000', status: 'TRADING' },
+      },
     ])
   })
 })
@@ -85,15 +94,21 @@ describe('coinbase', () => {
   })
 
   it('reads its list of products', () => {
-    const body = '[{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","status":"online"}]'
-    expect(coinbase.instrumentsRequest?.parse(body)).toEqual([
-      { symbol: 'BTC/USD', venueSymbol: 'BTC-USD', status: 'online' },
+    const body =
+      '[{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","quote_increment":"0.01",' +
+      '"base_increment":"0.00000001","min_market_funds":"1","status":"online"}]'
+    expect(instruments(coinbase, body)).toEqual([
+      {
+        ...{ symbol: 'BTC/USD', venueSymbol: 'BTC-USD', type: 'spot', base: 'BTC', quote: 'USD' },
+        ...{ tickSize: '0.01', lotSize: '0.00000001', status: 'online' },
+      },
     ])
   })
 })
 
 const PAIRS = `{"error":[],"result":{
-  "XXBTZUSD":{"altname":"XBTUSD","wsname":"XBT/USD","status":"online"},
+  "XXBTZUSD":{"altname":"XBTUSD","wsname":"XBT/USD","pair_decimals":1,"lot_decimals":8,"ordermin":"0.00005",
+    "tick_size":"0.1","status":"online"},
   "XDGUSD":{"altname":"XDGUSD","wsname":"XDG/USD","status":"cancel_only"},
   "XBTUSD.d":{"altname":"XBTUSD.d"}}}`
 
@@ -120,9 +135,15 @@ describe('kraken', () => {
   })
 
   it('reads its list of pairs, which REST still names as v1 does', () => {
-    expect(kraken.instrumentsRequest?.parse(PAIRS)).toEqual([
-      { symbol: 'BTC/USD', venueSymbol: 'BTC/USD', status: 'online' },
-      { symbol: 'DOGE/USD', venueSymbol: 'DOGE/USD', status: 'cancel_only' },
+    expect(instruments(kraken, PAIRS)).toEqual([
+      {
+        ...{ symbol: 'BTC/USD', venueSymbol: 'BTC/USD', type: 'spot', base: 'BTC', quote: 'USD' },
+        ...{ tickSize: '0.1', lotSize: '0.00000001', minSize: '0.00005', status: 'online' },
+      },
+      {
+        ...{ symbol: 'DOGE/USD', venueSymbol: 'DOGE/USD', type: 'spot', base: 'DOGE', quote: 'USD' },
+        status: 'cancel_only',
+      },
     ])
   })
 })
@@ -138,7 +159,7 @@ describe('kraken-v1', () => {
       },
       { event: 'subscribe', reqid: 7, pair: ['XBT/USD'], subscription: { name: 'ohlc', interval: 240 } },
     ])
-    expect(krakenV1.instrumentsRequest?.parse(PAIRS)).toEqual([
+    expect(instruments(krakenV1, PAIRS)).toMatchObject([
       { symbol: 'BTC/USD', venueSymbol: 'XBT/USD', status: 'online' },
       { symbol: 'DOGE/USD', venueSymbol: 'XDG/USD', status: 'cancel_only' },
     ])
