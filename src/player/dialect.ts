@@ -74,7 +74,7 @@ export interface Dialect {
   learn?(frame: string): void
   /** Never throws: what is no frame of the venue is a notice. */
   read(frame: string): Recorded
-  /** Undefined: not a message of the venue's clients. */
+  /** `message`: parsed JSON, else the text. Undefined: not a message of the venue's clients. */
   request(message: unknown, held: readonly Ask[]): Request | undefined
   /** What a URL subscribes to. */
   requestInUrl?(url: URL): Request | undefined
@@ -88,7 +88,7 @@ export interface Dialect {
     ask: Ask,
     bids: readonly Level[],
     asks: readonly Level[],
-    mirror: Mirror,
+    state: Pick<Mirror, 'time' | 'checksum'>,
   ): string
   /** A snapshot of what is no book, for an ask whose first snapshot has passed. */
   latest?(ask: Ask): string | undefined
@@ -110,7 +110,7 @@ export interface DialectFaults {
   unknownType(count: number): string
   shutdown?(path: string): string
   /** The frame with its bids and asks in two maps; undefined if it cannot be one. */
-  twoMaps?(frame: string, recorded: Recorded, mirror: Mirror): string | undefined
+  twoMaps?(frame: string, recorded: Recorded, now: Pick<Mirror, 'book' | 'time'>): string | undefined
   /** A book's REST answer as it was long before. */
   olderRestBook?(body: string): string
   /** The answer to a REST request for a symbol that is refused. */

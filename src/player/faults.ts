@@ -1,6 +1,7 @@
 import { FeedgateError } from '../errors.ts'
 import type { Ask, Dialect, Recorded } from './dialect.ts'
 import type { Mirror } from './mirror.ts'
+import { corrupted, withAbsurdSize, withBigIds, withExponent } from './rewrites.ts'
 
 /**
  * What goes wrong at venues, by name, with what the player does. Faults touch what is sent, never the player's own book.
@@ -52,7 +53,6 @@ const REFUSAL_STATUS = {
   '418': "I'm a teapot",
   '451': 'Unavailable For Legal Reasons',
 } as const
-const ABOVE_2_53 = 2n ** 53n
 
 /** How often a fault happens, and that not at once. */
 interface Turn {
@@ -216,7 +216,7 @@ export class Faults {
     }
     if (mirror && recorded.book && !recorded.book.snapshot) {
       if (this.has('two-maps')) change('two-maps', 3, 2, dialect.faults.twoMaps?.(text, recorded, mirror))
-      if (this.has('corrupt')) change('corrupt', 1, 3, corrupted(text, recorded, dialect, mirror))
+      if (this.has('corrupt')) change('corrupt', 1, 3, corrupted(text, recorded, dialect, mirror.book))
     }
     if (recorded.kind === 'data' && !recorded.book?.snapshot) {
       if (this.has('exponent')) change('exponent', 3, 3, withExponent(text, recorded))
@@ -227,7 +227,7 @@ export class Faults {
           2,
           3,
           this.#turns.get('absurd')?.left === 1
-            ? withAmount(text, recorded.amounts[0], () => '"0.-10000"')
+            ? withAbsurdSize(text, recorded)
             : dialect.faults.absurdTime(text),
         )
     }
@@ -239,50 +239,8 @@ export class Faults {
     if (!this.#on.has('big-id') || !dialect.faults.ids) return text
     if (!this.#bigIdsTold) this.say('big-id', `every id is 2^53 greater than recorded`)
     this.#bigIdsTold = true
-    return text.replace(
-      dialect.faults.ids,
-      (_, key: string, id: string) => `"${key}":${BigInt(id) + ABOVE_2_53}`,
-    )
+    return withBigIds(text, dialect)
   }
-}
-
-/** A digit of a quantity among the best ten is changed. */
-function corrupted(text: string, recorded: Recorded, dialect: Dialect, mirror: Mirror): string | undefined {
-  const { levelText } = dialect.faults
-  if (!levelText || !recorded.book) return undefined
-  for (const side of ['asks', 'bids'] as const) {
-    for (const level of recorded.book[side]) {
-      const [price, size] = level
-      const was = levelText(price, size)
-      if (!/[1-9]/.test(size) || !text.includes(was) || !mirror.inTopTen(side, level)) continue
-      const digit = Number(size.at(-1))
-      return text.replace(was, levelText(price, size.slice(0, -1) + (digit === 9 ? 8 : digit + 1)))
-    }
-  }
-  return undefined
-}
-
-/** The first size that is not zero, with an exponent: every digit stays. */
-function withExponent(text: string, recorded: Recorded): string | undefined {
-  const amount = recorded.amounts?.find((one) => /[1-9]/.test(one) && !/e/i.test(one))
-  return withAmount(text, amount, (plain) => {
-    const [whole = '', fraction = ''] = plain.replace(/"/g, '').split('.')
-    const digits = (whole + fraction).replace(/^0+/, '')
-    const exponent = digits.length - fraction.length - 1
-    const power = `${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`
-    const quote = plain.startsWith('"') ? '"' : ''
-    return `${quote}${digits[0]}${digits.length > 1 ? `.${digits.slice(1)}` : ''}e${power}${quote}`
-  })
-}
-
-function withAmount(
-  text: string,
-  amount: string | undefined,
-  write: (amount: string) => string,
-): string | undefined {
-  if (amount === undefined) return undefined
-  const whole = new RegExp(`(?<![\\d.])${amount.replace('.', '\\.')}(?![\\d.eE])`)
-  return text.replace(whole, () => write(amount))
 }
 
 /** A small generator (mulberry32): the same seed gives the same run. */

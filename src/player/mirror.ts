@@ -80,11 +80,6 @@ export class Mirror {
     this.checksum = message.checksum
     this.known = true
   }
-
-  /** Does the level stand among the best ten of its side? */
-  inTopTen(side: 'bids' | 'asks', level: Level): boolean {
-    return this.book.top(side, 10).some(([price, size]) => price === level[0] && size === level[1])
-  }
 }
 
 /** A dialect. */

@@ -85,7 +85,7 @@ export async function startPlayer(options: PlayerOptions): Promise<Player> {
       const url = urlOf(request)
       const connection = new Connection(ws, socket, url.pathname)
       connections.add(connection)
-      ws.on('message', (data) => exchange.receive(connection, parseJson(String(data))))
+      ws.on('message', (data) => exchange.receive(connection, parseJson(String(data)) ?? String(data)))
       // A broken connection closes as well; why it broke is the client's affair.
       ws.on('error', () => {})
       ws.on('close', () => {

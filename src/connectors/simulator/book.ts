@@ -49,49 +49,39 @@ class Side {
   }
 }
 
-/** A snapshot, then deltas whose ids follow each other without a hole. Depth levels a side, never crossed. */
-export class BookFeed implements Feed {
-  readonly #symbol: string
+export interface BookLevels {
+  readonly bids: Level[]
+  readonly asks: Level[]
+}
+
+/** The book of a market model: as many levels a side as its depth, never crossed. */
+export class BookModel {
   readonly #depth: number
   readonly #model: MarketModel
   readonly #random: Random
   readonly #bids = new Side(-1)
   readonly #asks = new Side(1)
-  #last = 0
-  #snapshotDue = true
 
-  constructor(symbol: string, depth: number, { seed, rate }: FeedContext) {
-    this.#symbol = symbol
+  constructor(model: MarketModel, random: Random, depth: number) {
+    this.#model = model
+    this.#random = random
     this.#depth = depth
-    this.#model = new MarketModel(seed, symbol, rate)
-    this.#random = new Random(`${seed}|orderbook|${symbol}`)
   }
 
-  /** The next step says the whole book again: what a venue does when asked a second time. */
-  restart(): void {
-    this.#snapshotDue = true
+  /** After a step of the market: what changed, in no order. */
+  step(): BookLevels {
+    return {
+      bids: this.#levels(this.#bids, this.#move(this.#bids, this.#model.bid)),
+      asks: this.#levels(this.#asks, this.#move(this.#asks, this.#model.ask)),
+    }
   }
 
-  step(time: number, emit: (update: Decoded) => void): void {
-    this.#model.step()
-    const bids = this.#move(this.#bids, this.#model.bid)
-    const asks = this.#move(this.#asks, this.#model.ask)
-    const snapshot = this.#snapshotDue
-    this.#snapshotDue = false
-    const first = this.#last + 1
-    // As at a venue, a message covers every change since the one before it.
-    this.#last += Math.max(1, bids.length + asks.length)
-    emit({
-      kind: 'book',
-      symbol: this.#symbol,
-      snapshot,
-      bids: this.#levels(this.#bids, snapshot ? this.#bids.prices : bids),
-      asks: this.#levels(this.#asks, snapshot ? this.#asks.prices : asks),
-      sourceTime: time,
-      flags: SIMULATED,
-      first: snapshot ? this.#last : first,
-      last: this.#last,
-    })
+  /** Best first. */
+  levels(): BookLevels {
+    return {
+      bids: this.#levels(this.#bids, this.#bids.prices),
+      asks: this.#levels(this.#asks, this.#asks.prices),
+    }
   }
 
   /** Brings one side to its new best price and stirs a few levels; the answer is the prices that changed. */
@@ -129,5 +119,45 @@ export class BookFeed implements Feed {
       levels.push([this.#model.price(price), lots === undefined ? '0' : this.#model.size(lots)])
     }
     return levels
+  }
+}
+
+/** A snapshot, then deltas whose ids follow each other without a hole. */
+export class BookFeed implements Feed {
+  readonly #symbol: string
+  readonly #model: MarketModel
+  readonly #book: BookModel
+  #last = 0
+  #snapshotDue = true
+
+  constructor(symbol: string, depth: number, { seed, rate }: FeedContext) {
+    this.#symbol = symbol
+    this.#model = new MarketModel(seed, symbol, rate)
+    this.#book = new BookModel(this.#model, new Random(`${seed}|orderbook|${symbol}`), depth)
+  }
+
+  /** The next step says the whole book again: what a venue does when asked a second time. */
+  restart(): void {
+    this.#snapshotDue = true
+  }
+
+  step(time: number, emit: (update: Decoded) => void): void {
+    this.#model.step()
+    const changes = this.#book.step()
+    const snapshot = this.#snapshotDue
+    this.#snapshotDue = false
+    const first = this.#last + 1
+    // As at a venue, a message covers every change since the one before it.
+    this.#last += Math.max(1, changes.bids.length + changes.asks.length)
+    emit({
+      kind: 'book',
+      symbol: this.#symbol,
+      snapshot,
+      ...(snapshot ? this.#book.levels() : changes),
+      sourceTime: time,
+      flags: SIMULATED,
+      first: snapshot ? this.#last : first,
+      last: this.#last,
+    })
   }
 }

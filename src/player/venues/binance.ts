@@ -147,7 +147,7 @@ function requestInUrl(url: URL): ReturnType<NonNullable<Dialect['requestInUrl']>
   return { kind: 'subscribe', asks: names.map((name) => askOf(decodeURIComponent(name))), answer: () => [] }
 }
 
-const combined = (path: string): boolean => /\/stream\/?$/.test(path)
+export const combined = (path: string): boolean => /\/stream\/?$/.test(path)
 
 /** `/stream` wraps a payload with its name, `/ws` does not, whichever way it was recorded. */
 function adapt(frame: string, recorded: Recorded, path: string, ask: Ask | undefined): string {

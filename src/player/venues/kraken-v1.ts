@@ -18,10 +18,11 @@ const FIRST_MADE_ID = 1_000_000
 const DEFAULT_DEPTH = 10
 const GONE = '0.00000000'
 
-/** Kraken's first WebSocket protocol: arrays with the channel and the pair at their end. */
-export function createDialect(): Dialect {
-  /** Channel ids by stream, the recorded ones where there are any. Bounded by what clients may ask in their messages. */
-  const ids = new Map<string, number>()
+/**
+ * Kraken's first WebSocket protocol: arrays with the channel and the pair at their end. `ids`: channel ids by stream, the
+ * recorded ones where there are any; bounded by what clients may ask in their messages.
+ */
+export function createDialect(ids = new Map<string, number>()): Dialect {
   let made = FIRST_MADE_ID
   const idOf = (stream: string): number => {
     const known = ids.get(stream)
@@ -152,7 +153,11 @@ function subscription(
 }
 
 /** A frame of one side gets a map of the other that restates its best level: the book, and its checksum, stay. */
-function twoMaps(frame: string, recorded: Recorded, mirror: Mirror): string | undefined {
+function twoMaps(
+  frame: string,
+  recorded: Recorded,
+  mirror: Pick<Mirror, 'book' | 'time'>,
+): string | undefined {
   const match = /^\[(\d+),\{"(a|b)":(\[.*\]),"c":"(\d+)"\},("book-\d+","[^"]+"\])$/.exec(frame)
   if (!match || !recorded.book) return undefined
   const [, id, key, changes, checksum, end] = match
