@@ -57,6 +57,11 @@ export class Listener {
     return [...this.seen.values()].reduce((sum, events) => sum + events.length, 0)
   }
 
+  /** For a message when something else was expected. */
+  describe(): string {
+    return `${this.count()} events on ${this.connections} connections, last notices ${JSON.stringify(this.notices.slice(-3))}`
+  }
+
   async #run(): Promise<void> {
     for (let attempt = 0; !this.#closed; attempt++) {
       const client = new Client(`${this.#urls[attempt % this.#urls.length]}/ws`, {

@@ -1,0 +1,134 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, it } from 'vitest'
+import { type Exchange, startExchange } from '../../src/exchange/exchange.ts'
+import { all, createKey, type Message, until } from '../whole/program.ts'
+import { type Audit, auditTrades } from './audit.ts'
+import { type BlowReport, dealBlows } from './chaos.ts'
+import { Cluster } from './cluster.ts'
+import { withEngines } from './engines.ts'
+import { Listener, type Reading, readAgainst } from './listener.ts'
+
+const KILLS = Number(process.env.CHAOS_KILLS ?? 30)
+const SEED = Number(process.env.CHAOS_SEED ?? Date.now() % 2 ** 32)
+const SYMBOLS = ['BTC/USDT', 'ETH/USDT']
+/** Market steps a second over all symbols; four in ten are trades. */
+const RATE = 200
+/** After the last blow the venue goes on for so long: a source that was lost is taken over within 10 s. */
+const CALM_AT_END_MS = 15_000
+const NODES = {
+  'ingest-1': 'ingest',
+  'ingest-2': 'ingest',
+  recorder: 'recorder,analytics',
+  relay: 'relay',
+  'gateway-1': 'gateway',
+  'gateway-2': 'gateway',
+}
+
+function history(node: { url: string }, symbol: string): Promise<Message[]> {
+  return all(node, `/v1/history/trades?source=venue&symbol=${encodeURIComponent(symbol)}&limit=10000`)
+}
+
+/** The audit of each symbol, as soon as nothing is missing any more; at the latest after a minute. */
+async function audits(node: { url: string }, exchange: Exchange): Promise<Audit[]> {
+  const deadline = performance.now() + 60_000
+  for (;;) {
+    const found = await Promise.all(
+      SYMBOLS.map(async (symbol) =>
+        auditTrades(exchange.truth(symbol).trades(), await history(node, symbol)),
+      ),
+    )
+    if (found.every(({ lost }) => lost.length === 0) || performance.now() > deadline) return found
+    await sleep(2_000)
+  }
+}
+
+function print(blows: readonly BlowReport[], found: readonly Audit[], readings: readonly Reading[]): void {
+  const away = new Map<string, number[]>()
+  for (const { victim, awayMs } of blows) away.set(victim, [...(away.get(victim) ?? []), awayMs])
+  const sum = <T>(list: readonly T[], of: (item: T) => number) =>
+    list.reduce((total, item) => total + of(item), 0)
+  const lines = [
+    `chaos seed ${SEED}: ${blows.length} kills in ${Math.round((blows.at(-1)?.atMs ?? 0) / 1000)} s`,
+    ...[...away].map(
+      ([name, times]) => `  ${name}: ${times.length} kills, away at most ${Math.max(...times)} ms`,
+    ),
+    `  stored ${sum(found, (a) => a.stored)} events in ${sum(found, (a) => a.epochs)} epochs; in reported gaps ` +
+      `${sum(found, (a) => a.inGaps)} trades; lost ${sum(found, (a) => a.lost.length)}, doubled ${sum(found, (a) => a.doubled.length)}`,
+    `  clients saw ${sum(readings, (r) => r.events)} events, ${sum(readings, (r) => r.holes)} holes that they could see, ` +
+      `${sum(readings, (r) => r.undetected.length)} that they could not`,
+  ]
+  console.log(lines.join('\n'))
+}
+
+await withEngines(['postgres', 'kafka', 'redis'], ({ postgres, kafka, redis }) => {
+  it(
+    `${KILLS} kills at random times lose nothing, double nothing, and hide nothing (CHAOS_SEED=${SEED})`,
+    async () => {
+      const exchange = await startExchange({ venue: 'binance', symbols: SYMBOLS, seed: SEED, rate: RATE })
+      const source = {
+        id: 'venue',
+        kind: 'binance',
+        url: exchange.url,
+        restUrl: exchange.restUrl,
+        subscriptions: [{ channel: 'trades', symbols: SYMBOLS }],
+        reconnect: { baseMs: 100, capMs: 1_000 },
+      }
+      const cluster = await Cluster.create({
+        name: 'survival',
+        database: postgres,
+        kafka,
+        redis,
+        sources: () => [source],
+      })
+      const listeners: Listener[] = []
+      try {
+        await Promise.all(Object.entries(NODES).map(([name, roles]) => cluster.start(name, roles)))
+        await Promise.all(cluster.nodes.map((node) => node.ready()))
+        const gateways = cluster.nodes.filter(({ name }) => name.startsWith('gateway')).map(({ url }) => url)
+        const key = await createKey({ url: gateways[0]! }, 'premium')
+        const ask = { channel: 'trades', source: 'venue', symbols: SYMBOLS }
+        for (const urls of [gateways, gateways, [...gateways].reverse(), [...gateways].reverse()]) {
+          listeners.push(new Listener(urls, key, [ask]).open())
+        }
+        await until(
+          () => listeners.every((listener) => listener.count() > 50),
+          30_000,
+          () => `${listeners.map((listener) => listener.describe()).join('; ')}`,
+        )
+
+        const engines = [postgres, kafka, redis].filter(({ own }) => own)
+        const blows = await dealBlows({
+          seed: SEED,
+          victims: [...cluster.nodes, ...engines],
+          kills: KILLS,
+          calmMs: [1_000, 6_000],
+          downMs: [100, 4_000],
+          together: 2,
+        })
+        await Promise.all(cluster.nodes.map((node) => node.ready()))
+        await sleep(CALM_AT_END_MS)
+        exchange.setRate(0)
+
+        const found = await audits({ url: gateways[0]! }, exchange)
+        await Promise.all(listeners.map((listener) => listener.close()))
+        const readings: Reading[] = []
+        for (const symbol of SYMBOLS) {
+          const events = await history({ url: gateways[0]! }, symbol)
+          const places = events.map(({ epoch, seq }) => [epoch as number, seq as number] as const)
+          for (const { seen } of listeners)
+            readings.push(readAgainst(seen.get(`venue|trades|${symbol}`) ?? [], places))
+        }
+        print(blows, found, readings)
+        for (const audit of found) expect(audit).toMatchObject({ lost: [], doubled: [], broken: [] })
+        for (const reading of readings) {
+          expect(reading).toMatchObject({ undetected: [], unstored: [], disordered: [] })
+        }
+      } finally {
+        await Promise.all(listeners.map((listener) => listener.close()))
+        await cluster.end()
+        await exchange.close()
+      }
+    },
+    KILLS * 15_000 + 180_000,
+  )
+})
