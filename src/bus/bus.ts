@@ -11,7 +11,10 @@ export interface DeadLetter {
   readonly bytes: Buffer
 }
 
-/** A stretch of one partition: `from` is where the group had stored that it stands, `to` where the batch ends. */
+/**
+ * A stretch of one partition: `from` is where the group had stored that it stands (`0` where it had not), `to` where the
+ * batch ends.
+ */
 export interface OffsetRange {
   readonly from: string
   readonly to: string
@@ -25,7 +28,15 @@ export interface BusBatch {
    * what is stored: then the partition has another owner. Absent where the bus keeps nothing (embedded).
    */
   readonly offsets?: ReadonlyMap<string, OffsetRange>
+  /**
+   * For a batch that was refused as fenced: its partitions, as far as they are still this reader's, are read again from
+   * where they are stored. There where `offsets` are; called before the next batch is asked for.
+   */
+  reload?(): void
 }
+
+/** The group that stores what it takes; on a bus that keeps dead letters it is the only one that gets them. */
+export const RECORDER = 'recorder'
 
 /** Where a group that keeps its offsets beside its rows goes on; partitions that are not known begin at the oldest. */
 export interface StoredOffsets {

@@ -1,14 +1,11 @@
 import { FeedgateError } from '../errors.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
-import type { Bus, BusBatch, DeadLetter } from './bus.ts'
+import { type Bus, type BusBatch, type DeadLetter, RECORDER } from './bus.ts'
 import type { Spool } from './spool.ts'
 
 /** A batch is what has queued, up to this many events or bytes (one publish more at most). */
 const BATCH_EVENTS = 5_000
 const BATCH_BYTES = 4 << 20
-
-/** The group whose reader stores what it takes: what it has not taken is in the spool. */
-const DURABLE_GROUP = 'recorder'
 
 export interface EmbeddedBusOptions {
   /** Keeps on disk what the recorder has not taken, so that it outlives a kill; without it that is lost. */
@@ -70,7 +67,8 @@ class EmbeddedBus implements Bus {
 
   subscribe(group: string, signal: AbortSignal): AsyncIterable<BusBatch> {
     if (this.#groups.has(group)) throw new Error(`group ${group} of the embedded bus has a reader already`)
-    const spool = group === DURABLE_GROUP ? this.#spool : undefined
+    // What this group has not taken is in the spool.
+    const spool = group === RECORDER ? this.#spool : undefined
     const queue = new GroupQueue((events) => {
       spool?.release(events)
       this.#admit()

@@ -141,4 +141,3 @@ export class Spool {
 }
 
 const NEWLINE = Buffer.from('\n')
-

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Bus, BusBatch } from '../../src/bus/bus.ts'
+import { type Bus, type BusBatch, RECORDER } from '../../src/bus/bus.ts'
 import type { EncodedEvent } from '../../src/market/encoded-event.ts'
-import { freshTopic, tradesOf } from './events.ts'
+import { topicOf } from '../../src/market/topic.ts'
+import { book, candle, freshTopic, gap, price, START, series, status, tradesOf } from './events.ts'
 
 /** What every bus does. `open` gives one that nobody has used. */
 export function describeBus(name: string, open: () => Promise<Bus>): void {
@@ -56,13 +57,84 @@ export function describeBus(name: string, open: () => Promise<Bus>): void {
       expect(count).toBeLessThan(20)
     })
 
-    it('carries dead letters with their bytes and reason', async () => {
-      const batches = bus.subscribe('group', stop.signal)[Symbol.asyncIterator]()
+    it('carries dead letters with their bytes and reason to the recorder', async () => {
+      const batches = bus.subscribe(RECORDER, stop.signal)[Symbol.asyncIterator]()
       const bytes = Buffer.from([0, 255, 123])
       await bus.reject([{ source: 'venue', receivedTime: 1, reason: 'no JSON', bytes }])
       const batch = (await batches.next()).value as BusBatch
       expect(batch.deadLetters).toMatchObject([{ source: 'venue', reason: 'no JSON' }])
       expect(Buffer.from(batch.deadLetters[0]!.bytes).equals(bytes)).toBe(true)
+    })
+
+    it('keeps the order of several publishers that do not wait for each other', async () => {
+      const got = collect(bus.subscribe('group', stop.signal), 3_000)
+      const topics = Array.from({ length: 3 }, () => tradesOf(freshTopic('trades'), 1_000))
+      await Promise.all(
+        topics.flatMap((events) =>
+          Array.from({ length: 100 }, (_, i) => bus.publish(events.slice(i * 10, i * 10 + 10))),
+        ),
+      )
+      for (const events of topics)
+        expect((await got).filter((e) => e.topic === events[0]!.topic).map((e) => e.seq)).toEqual(
+          events.map((e) => e.seq),
+        )
+    })
+
+    it('carries every channel, and a gap in the order of its topic', async () => {
+      const got = collect(bus.subscribe('group', stop.signal), 8)
+      const topic = freshTopic('orderbook')
+      const next = series(topic)
+      const events = [
+        next(book('snapshot', [['1', '1']], [])),
+        next(gap('orderbook')),
+        next(book('snapshot', [['2', '1']], [])),
+      ]
+      const others = [
+        series(freshTopic('ohlcv', '1m'))(candle('1m', START)),
+        series(topicOf('supplier', 'odds', 'MATCH_001'))(price('home', '1.85')),
+        series(topicOf('whatsapp', 'status', 'tenant/conversation'))(status('tenant', 'conversation')),
+        series(freshTopic('funding'))({ type: 'funding', rate: '0.0001' }),
+        series(topicOf('venue', 'source', 'venue'))({
+          type: 'source',
+          state: 'connected',
+          reason: '',
+          attempt: 0,
+        }),
+      ]
+      await bus.publish([...events, ...others])
+      const all = await got
+      expect(all.filter((e) => e.topic === topic).map((e) => [e.seq, e.type])).toEqual(
+        events.map((e) => [e.seq, e.type]),
+      )
+      for (const event of others)
+        expect(all.find((e) => e.topic === event.topic)).toMatchObject({ type: event.type, key: event.key })
+    })
+
+    it('hands on the trace of an event', async () => {
+      const got = collect(bus.subscribe('group', stop.signal), 1)
+      const [event] = tradesOf(freshTopic('trades'), 1)
+      event!.trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+      await bus.publish([event!])
+      expect((await got)[0]!.trace).toBe(event!.trace)
+    })
+
+    it('says where it ends: further on when more was published, or never anything', async () => {
+      const got = collect(bus.subscribe('group', stop.signal), 10)
+      const before = await bus.ends()
+      await bus.publish(tradesOf(freshTopic('trades'), 10))
+      await got
+      const after = await bus.ends()
+      const moved = [...after].map(([name, end]) => Number(end) - Number(before.get(name)))
+      expect(moved.reduce((sum, n) => sum + n, 0)).toBe(after.size === 0 ? 0 : 10)
+    })
+
+    it('has no fault while it carries, and one when it is closed', async () => {
+      const got = collect(bus.subscribe('group', stop.signal), 1)
+      await bus.publish(tradesOf(freshTopic('trades'), 1))
+      await got
+      expect(bus.fault()).toBeUndefined()
+      await bus.close()
+      expect(bus.fault()).toBe('closed')
     })
 
     it('ends a stream soon after its signal, and leaves the other groups alone', async () => {

@@ -1,0 +1,40 @@
+import { Kafka, type LogEntry, logLevel } from 'kafkajs'
+import type { Log } from '../gateway/gateway.ts'
+
+/** kafkajs tells of each failed attempt; of one part so often is enough. */
+const TELL_EVERY_MS = 10_000
+
+export interface KafkaAddress {
+  readonly brokers: readonly string[]
+  readonly clientId: string
+}
+
+/**
+ * A kafkajs client for brokers that come and go: it notices soon, and gives up soon, so that its user can decide; whoever
+ * must go on calls again. What it logs comes through our log, its warnings as `debug`.
+ */
+export function createKafkaClient({ brokers, clientId }: KafkaAddress, log: Log): Kafka {
+  return new Kafka({
+    clientId,
+    brokers: [...brokers],
+    connectionTimeout: 1_000,
+    requestTimeout: 10_000,
+    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 4 },
+    logLevel: logLevel.WARN,
+    logCreator: () => tellThrough(log),
+  })
+}
+
+function tellThrough(log: Log): (entry: LogEntry) => void {
+  const told = new Map<string, number>()
+  return ({ namespace, level, log: { message, broker, groupId, error } }) => {
+    const fields = { namespace, broker, groupId, error: error instanceof Error ? error.message : error }
+    const now = performance.now()
+    if (level !== logLevel.ERROR || now - (told.get(namespace) ?? Number.NEGATIVE_INFINITY) < TELL_EVERY_MS) {
+      log.debug(fields, `kafkajs: ${message}`)
+      return
+    }
+    told.set(namespace, now)
+    log.warn(fields, `kafkajs: ${message}`)
+  }
+}

@@ -1,0 +1,151 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Kafka, KafkaJSProtocolError, type Message, Partitioners, type Producer } from 'kafkajs'
+import type { Log } from '../gateway/gateway.ts'
+
+/** Between attempts that are ours; kafkajs has its own below them. */
+const RETRY_MS = 500
+/** kafkajs does not number on rightly at 2^31 messages of a partition: a new producer begins at 0. */
+const RENEW_AFTER = 1e9
+const CLOSE_MS = 500
+
+/** Of the message, not of the moment: no repetition cures it. */
+const REFUSALS = new Set([
+  'MESSAGE_TOO_LARGE',
+  'RECORD_LIST_TOO_LARGE',
+  'INVALID_RECORD',
+  'INVALID_TIMESTAMP',
+])
+
+export interface Outgoing {
+  readonly topic: string
+  readonly message: Message
+  /** The same in fewer bytes, for a topic that refuses it. */
+  readonly smaller?: () => Message
+}
+
+/**
+ * Sends batches with an idempotent producer, one at a time, until the broker has them: while it is away for ever. The
+ * same batch is repeated under the same sequence numbers, so that a broker which had stored it before it fell knows it.
+ * Only a batch of which the broker refuses a part is sent in pieces by a new producer, and may then be stored twice.
+ */
+export class Sender {
+  connected = false
+  /** Why it is not connected. */
+  reason = 'not connected yet'
+  readonly #kafka: Kafka
+  /** Makes the topics; resolves to the largest message that each takes. */
+  readonly #setUp: () => Promise<ReadonlyMap<string, number>>
+  readonly #log: Log
+  #producer: Producer | undefined
+  #largest: ReadonlyMap<string, number> = new Map()
+  #signal = new AbortController().signal
+  #sent = 0
+
+  constructor(kafka: Kafka, setUp: () => Promise<ReadonlyMap<string, number>>, log: Log) {
+    this.#kafka = kafka
+    this.#setUp = setUp
+    this.#log = log
+  }
+
+  /** Bytes, of a topic. */
+  largest(topic: string): number {
+    return this.#largest.get(topic) ?? Number.POSITIVE_INFINITY
+  }
+
+  /** Tries until it is done; false: the signal ended first. */
+  open(signal: AbortSignal): Promise<boolean> {
+    this.#signal = signal
+    return this.#patiently(async () => {
+      this.#largest = await this.#setUp()
+      await this.#connect()
+    })
+  }
+
+  /** False: the signal ended before the broker had all. `refused` is told of messages that it does not take. */
+  async send<T extends Outgoing>(
+    messages: readonly T[],
+    refused: (message: T, reason: string) => void,
+  ): Promise<boolean> {
+    if (messages.length === 0) return true
+    let refusal: string | undefined
+    const sent = await this.#patiently(async () => {
+      refusal = await this.#attempt(messages)
+    })
+    if (!sent || refusal === undefined) return sent
+    const [only] = messages
+    if (only && messages.length === 1) {
+      if (!only.smaller) refused(only, refusal)
+      else return this.send([{ ...only, message: only.smaller(), smaller: undefined }], refused)
+      return true
+    }
+    const half = messages.length >> 1
+    return (
+      (await this.send(messages.slice(0, half), refused)) && (await this.send(messages.slice(half), refused))
+    )
+  }
+
+  async close(): Promise<void> {
+    this.connected = false
+    await Promise.race([this.#drop(), delay(CLOSE_MS, undefined, { ref: false })])
+  }
+
+  /** Resolves to why the broker refuses the messages, or undefined when it has them. */
+  async #attempt(messages: readonly Outgoing[]): Promise<string | undefined> {
+    if (!this.#producer || this.#sent > RENEW_AFTER) await this.#connect()
+    try {
+      await this.#producer!.sendBatch({ acks: -1, topicMessages: byTopic(messages) })
+    } catch (error) {
+      // Attempts that ran out may go on under the same sequence numbers; anything else has confused them.
+      if ((error as Error).name !== 'KafkaJSNumberOfRetriesExceeded') await this.#drop()
+      if (error instanceof KafkaJSProtocolError && REFUSALS.has(error.type)) return error.message
+      throw error
+    }
+    this.#sent += messages.length
+    return undefined
+  }
+
+  async #connect(): Promise<void> {
+    await this.#drop()
+    this.#producer = this.#kafka.producer({
+      idempotent: true,
+      maxInFlightRequests: 1,
+      allowAutoTopicCreation: false,
+      createPartitioner: Partitioners.DefaultPartitioner,
+      // Beyond a broker's restart: as long as they last, the brokers of one batch are told apart.
+      retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 60 },
+    })
+    await this.#producer.connect()
+    this.connected = true
+    this.#sent = 0
+  }
+
+  async #drop(): Promise<void> {
+    const producer = this.#producer
+    this.#producer = undefined
+    await producer?.disconnect().catch(() => undefined)
+  }
+
+  async #patiently(act: () => Promise<void>): Promise<boolean> {
+    while (!this.#signal.aborted) {
+      try {
+        await act()
+        return true
+      } catch (error) {
+        this.reason = (error as Error).message
+        this.#log.warn({ error: this.reason }, 'Kafka takes nothing, trying again')
+        await delay(RETRY_MS, undefined, { signal: this.#signal }).catch(() => undefined)
+      }
+    }
+    return false
+  }
+}
+
+function byTopic(messages: readonly Outgoing[]): { topic: string; messages: Message[] }[] {
+  const topics = new Map<string, Message[]>()
+  for (const { topic, message } of messages) {
+    const found = topics.get(topic)
+    if (found) found.push(message)
+    else topics.set(topic, [message])
+  }
+  return [...topics].map(([topic, of]) => ({ topic, messages: of }))
+}
