@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Bus, BusBatch, DeadLetter } from '../bus/bus.ts'
+import { type Bus, type BusBatch, type DeadLetter, RECORDER } from '../bus/bus.ts'
 import { FeedgateError } from '../errors.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import { signals } from '../signals.ts'
@@ -61,18 +61,17 @@ class Recorder {
     }
     if (this.#signal.aborted) startDeadline()
     else this.#signal.addEventListener('abort', startDeadline, { once: true })
-    for (let fences = 0; (await this.#read()) === 'fenced'; fences++)
-      await pause(backoffMs(fences), this.#signal)
-  }
-
-  /** Until the bus ends, or a batch could not be stored. */
-  async #read(): Promise<Outcome> {
     const { bus, store } = this.#ports
-    for await (const batch of bus.subscribe('recorder', this.#signal, store)) {
+    let fences = 0
+    for await (const batch of bus.subscribe(RECORDER, this.#signal, store)) {
       const outcome = await this.#take(batch)
-      if (outcome !== 'done') return outcome
+      if (outcome === 'late') return
+      if (outcome === 'done') fences = 0
+      else {
+        batch.reload?.()
+        await pause(backoffMs(fences++), this.#signal)
+      }
     }
-    return 'done'
   }
 
   /** Anything but `done`: not taken from the bus. */
@@ -125,8 +124,11 @@ class Recorder {
     return 'done'
   }
 
-  /** Halves a batch that the data of one of its events makes fail, down to that event. */
-  async #record(batch: BusBatch): Promise<void> {
+  /**
+   * Halves a batch that the data of one of its events makes fail, down to that event. A bus that outlives us (it has
+   * offsets) gets the letter, keeps it for `dlq retry` and brings it back to be stored.
+   */
+  async #record(batch: BusBatch, toBus = batch.offsets !== undefined): Promise<void> {
     const { events, deadLetters, offsets } = batch
     try {
       await this.#ports.store.record(batch)
@@ -139,19 +141,19 @@ class Recorder {
           'dead letters were refused',
         )
         if (offsets) await this.#ports.store.record({ events, deadLetters: [], offsets })
-      } else if (events.length === 1) {
+        return
+      }
+      if (events.length === 1) {
         const letter = deadLetter(events[0]!, error.message)
         signals.deadLetter.emit({ source: letter.source, reason: letter.reason })
-        return this.#record({
-          events: [],
-          deadLetters: [...deadLetters, letter],
-          ...(offsets ? { offsets } : {}),
-        })
+        if (toBus) await this.#ports.bus.reject([letter])
+        const letters = toBus ? deadLetters : [...deadLetters, letter]
+        return this.#record({ events: [], deadLetters: letters, ...(offsets ? { offsets } : {}) }, toBus)
       }
       const half = events.length >> 1
-      await this.#record({ events: events.slice(0, half), deadLetters: [] })
+      await this.#record({ events: events.slice(0, half), deadLetters: [] }, toBus)
       // The place in the bus is stored with the last of the batch.
-      await this.#record({ events: events.slice(half), deadLetters, ...(offsets ? { offsets } : {}) })
+      await this.#record({ events: events.slice(half), deadLetters, ...(offsets ? { offsets } : {}) }, toBus)
     }
   }
 }

@@ -2,9 +2,10 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { BusBatch } from '../../src/bus/bus.ts'
+import type { BusBatch, DeadLetter } from '../../src/bus/bus.ts'
 import { createEmbeddedBus } from '../../src/bus/embedded.ts'
 import { Spool } from '../../src/bus/spool.ts'
+import { FeedgateError } from '../../src/errors.ts'
 import type { EncodedEvent } from '../../src/market/encoded-event.ts'
 import { signals } from '../../src/signals.ts'
 import { runRecorder } from '../../src/store/recorder.ts'
@@ -148,18 +149,47 @@ describe('the recorder', () => {
       deadLetters: [],
       offsets: new Map([['md.trade/0', { from: '7', to: '8' }]]),
     }
-    const { store, recorded } = storeWith(async ({ events }) => {
+    const { store, recorded, letters } = storeWith(async ({ events }) => {
       if (events.some((event) => event.seq === 2)) throw refusal()
     })
+    const rejected: DeadLetter[] = []
     const bus = {
       ...createEmbeddedBus(),
+      reject: async (letters: readonly DeadLetter[]) => void rejected.push(...letters),
       async *subscribe() {
         yield batch
       },
     }
     await runRecorder({ bus, store, log }, new AbortController().signal)
+    // A bus that has offsets keeps dead letters itself, and brings them back to be stored.
+    expect(rejected).toMatchObject([{ bytes: trades[1]!.bytes }])
+    expect(letters()).toEqual([])
     expect(recorded.map((part) => part.offsets?.size ?? 0).lastIndexOf(0)).toBe(recorded.length - 2)
     expect(recorded.at(-1)!.offsets).toBe(batch.offsets)
+  })
+
+  it('lets a batch go that is fenced, asks for its partitions again, and reads on', async () => {
+    const [first, second] = tradesOf(freshTopic('trades'), 2)
+    const asked: unknown[] = []
+    const batchOf = (event: EncodedEvent): BusBatch => ({
+      events: [event],
+      deadLetters: [],
+      offsets: new Map([['md.trade/0', { from: '7', to: '8' }]]),
+      reload: () => void asked.push(event),
+    })
+    const { store, seqs } = storeWith(async ({ events }) => {
+      if (events[0] === first) throw new FeedgateError('fenced', 'another recorder has md.trade/0 now')
+    })
+    const bus = {
+      ...createEmbeddedBus(),
+      async *subscribe() {
+        yield batchOf(first!)
+        yield batchOf(second!)
+      },
+    }
+    await runRecorder({ bus, store, log }, new AbortController().signal)
+    expect(asked).toEqual([first])
+    expect(seqs()).toEqual([2])
   })
 
   it('stores what had queued before it ends', async () => {
