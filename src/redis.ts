@@ -21,6 +21,9 @@ const PATIENCE_MS = 2_000
 /** Longest wait between two attempts to connect; they go on for ever. */
 const MAX_BACKOFF_MS = 2_000
 
+/** Their end is no news. */
+const closing = new WeakSet<Redis>()
+
 /**
  * A connection that fails quickly and comes back by itself. While Redis is away every call rejects at once: nothing is
  * queued here, whoever calls keeps what must not be lost.
@@ -43,7 +46,7 @@ export function openRedis({ url, log, name }: RedisOptions): Redis {
     away = true
   })
   redis.on('close', () => {
-    if (!away) log.warn({ connection: name }, 'Redis is away')
+    if (!away && !closing.has(redis)) log.warn({ connection: name }, 'Redis is away')
     away = true
   })
   redis.on('ready', () => {
@@ -64,6 +67,7 @@ function watch(redis: Redis): void {
 
 /** Ends at once; safe to call twice. */
 export function closeRedis(redis: Redis): void {
+  closing.add(redis)
   redis.disconnect()
 }
 

@@ -61,6 +61,8 @@ export const signals = {
   /** An event came from an owner of its topic that was replaced before: it is not stored. */
   eventFenced: new Signal<{ source: string; channel: string }>(),
   cacheSet: new Signal<{ count: number }>(),
+  /** A gateway missed events of a topic; `by`: what filled the hole, `image` where nothing did. */
+  topicRepaired: new Signal<{ by: 'cache' | 'store' | 'image'; events: number }>(),
   clientConnected: new Signal<{ endpoint: string; tier: string }>(),
   clientDisconnected: new Signal<{ endpoint: string; tier: string; code: number }>(),
   framesSent: new Signal<{ count: number; bytes: number }>(),

@@ -121,6 +121,9 @@ function watchClients(registry: Registry): Stops {
   const frames = counter('feedgate_frames_sent_total', 'Frames sent to clients', [])
   const bytes = counter('feedgate_bytes_sent_total', 'Bytes sent to clients', [])
   const errors = counter('feedgate_client_errors_total', 'Errors told to clients', ['code'])
+  const repairs = counter('feedgate_topic_repairs_total', 'Holes in what arrived, by what filled them', [
+    'by',
+  ])
   const code = bounded()
   const latency = new Histogram({
     name: 'feedgate_latency_seconds',
@@ -138,6 +141,7 @@ function watchClients(registry: Registry): Stops {
       frames.inc(fact.count)
       bytes.inc(fact.bytes)
     }),
+    signals.topicRepaired.on((fact) => repairs.inc({ by: fact.by })),
     signals.clientError.on((fact) => errors.inc({ code: code(fact.code) })),
     signals.latency.on((fact) => latency.observe(fact.micros / 1e6)),
   ]

@@ -99,6 +99,22 @@ export const Resync = Type.Object(
   { description: 'The gateway missed events of the topic; it goes on from its newest value or a snapshot.' },
 )
 
+export const SourceNotice = Type.Object(
+  {
+    type: Type.Literal('source'),
+    source: SourceId,
+    symbol: Type.String(),
+    state: Type.Enum(['connecting', 'connected', 'stale', 'reconnecting', 'down']),
+    reason: Type.String(),
+    attempt: Type.Integer(),
+    receivedTime: Micros,
+  },
+  {
+    description:
+      "The gateway's own word on what it can send of a source; no event of the topic, so without `epoch` and `seq`.",
+  },
+)
+
 export const TokenExpiring = Type.Object(
   { type: Type.Literal('token.expiring'), expiresAt: Micros },
   { description: 'The token ends within 60 s: send `auth` with a new one.' },
@@ -130,11 +146,13 @@ export const CONTROL = {
   heartbeat: Heartbeat,
   slow: Slow,
   resync: Resync,
+  sourceNotice: SourceNotice,
   'token.expiring': TokenExpiring,
   shutdown: Shutdown,
   error: ErrorMessage,
 } as const
 
+export type SourceNotice = Static<typeof SourceNotice>
 export type RejectedSymbol = Static<typeof Rejected>
 export type SubscriptionEntry = Static<typeof Subscription>
 export type ServerMessage = {

@@ -35,11 +35,12 @@ export class Catalog {
     this.#carried = carried
   }
 
-  /** Looks again at what is carried; answers what no longer is. */
-  refresh(): readonly Topic[] {
+  /** Looks again at what is carried; answers what no longer is, and what was not before. */
+  refresh(): { readonly gone: readonly Topic[]; readonly added: readonly Topic[] } {
     const now = new Set(this.#carried())
     const gone = [...this.#topics].filter((topic) => !now.has(topic))
-    if (gone.length === 0 && now.size === this.#topics.size) return gone
+    if (gone.length === 0 && now.size === this.#topics.size) return { gone, added: [] }
+    const added = [...now].filter((topic) => !this.#topics.has(topic))
     this.#topics = now
     this.#bySubject = new Map()
     this.#byChannel = new Map()
@@ -47,7 +48,7 @@ export class Catalog {
       put(this.#bySubject, `${topic.channel}|${topic.publicSubject}`, topic)
       put(this.#byChannel, topic.channel, topic)
     }
-    return gone
+    return { gone, added }
   }
 
   find(selection: Selection): readonly Topic[] {

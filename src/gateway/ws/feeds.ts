@@ -1,5 +1,8 @@
+import type { Place } from '../../market/continuity.ts'
 import type { EncodedEvent } from '../../market/encoded-event.ts'
+import type { SourceChange } from '../../market/event.ts'
 import type { Topic } from '../../market/topic.ts'
+import type { SourceNotice } from '../../protocol/messages.ts'
 import { traceStage } from '../../tracing/tracing.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import { BookView } from './book-view.ts'
@@ -7,6 +10,7 @@ import { Catalog, type Selection, selects } from './catalog.ts'
 import { Fanout } from './fanout.ts'
 import { Groups } from './group.ts'
 import { TopicFeed } from './topic-feed.ts'
+import { Upstream } from './upstream.ts'
 import { EventView, type View } from './view.ts'
 import { isWildcard } from './wildcard.ts'
 
@@ -25,6 +29,7 @@ export class Feeds {
   readonly groups: Groups
   readonly catalog: Catalog
   readonly followers = new Set<Follower>()
+  readonly upstream: Upstream
   readonly #ports: GatewayPorts
   /** As many as topics followed. */
   readonly #feeds = new Map<Topic, TopicFeed>()
@@ -36,6 +41,7 @@ export class Feeds {
 
   constructor(ports: GatewayPorts) {
     this.#ports = ports
+    this.upstream = new Upstream(ports)
     this.fanout = new Fanout(() => ports.now())
     this.groups = new Groups(this.fanout)
     this.catalog = new Catalog(() => ports.manager.topics())
@@ -87,15 +93,36 @@ export class Feeds {
     return found
   }
 
-  /** Looks again at what sources carry. */
+  /** Looks again at what sources carry: patterns of earlier subscriptions may cover what is new. */
   refresh(): void {
-    for (const topic of this.catalog.refresh()) this.#settled.delete(topic)
+    const { gone, added } = this.catalog.refresh()
+    for (const topic of gone) this.#settled.delete(topic)
+    for (const topic of added) for (const follower of this.followers) follower.cover(topic)
+  }
+
+  /** The cache tells how far a topic has come. */
+  head(topic: Topic, position: Place): void {
+    this.#feeds.get(topic)?.head(position)
+  }
+
+  /**
+   * Says what holds of every source that somebody follows now, behind everything sent so far. It is the gateway's own
+   * word and no event of the topic: it has no epoch and no seq.
+   */
+  tellSources(notice: (source: string, last: SourceChange | undefined) => SourceNotice): void {
+    for (const [feed, views] of this.#views) {
+      const { channel, source } = feed.topic
+      if (channel !== 'source') continue
+      const last = feed.values.get('')?.payload as SourceChange | undefined
+      const message = notice(source, last)
+      for (const view of views.values()) for (const taker of view.takers) taker.tell(message)
+    }
   }
 
   feed(topic: Topic): TopicFeed {
     let feed = this.#feeds.get(topic)
     if (!feed) {
-      feed = new TopicFeed(topic, () => this.#ports.cache.image(topic), this.#ports.log)
+      feed = new TopicFeed(topic, this.upstream, this.#ports.log)
       this.#feeds.set(topic, feed)
       feed.open(topic === this.#starting)
     }

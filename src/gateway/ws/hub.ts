@@ -36,6 +36,7 @@ export class ClientHub implements Hub {
   readonly #clients = new Set<Client>()
   readonly #timer: NodeJS.Timeout
   #closed: Promise<void> | undefined
+  #cacheAway = false
 
   constructor(ports: GatewayPorts, options: HubOptions) {
     this.ports = ports
@@ -45,7 +46,9 @@ export class ClientHub implements Hub {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    for await (const events of this.ports.cache.subscribe(signal)) this.feeds.take(events)
+    const feed = this.ports.cache.subscribe(signal, (topic, position) => this.feeds.head(topic, position))
+    this.feeds.upstream.listen(feed)
+    for await (const events of feed) this.feeds.take(events)
   }
 
   /** False: the hub is closing, and the connection with it. */
@@ -84,6 +87,23 @@ export class ClientHub implements Hub {
   #check(): void {
     const now = performance.now()
     for (const { connection } of this.#clients) connection.check(now)
+    this.feeds.refresh()
+    this.#checkCache()
+  }
+
+  /** Clients stay and are told: nothing live comes to them until the cache is back. */
+  #checkCache(): void {
+    const away = this.ports.cache.fault() !== undefined
+    if (away === this.#cacheAway) return
+    this.#cacheAway = away
+    const notice = { type: 'source', attempt: 0 } as const
+    this.feeds.tellSources((source, last) => ({
+      ...notice,
+      ...{ source, symbol: source, receivedTime: this.ports.now() },
+      ...(away
+        ? { state: 'stale', reason: 'the cache is away: live events are delayed' }
+        : { state: last?.state ?? 'connected', reason: 'the cache is back' }),
+    }))
   }
 }
 

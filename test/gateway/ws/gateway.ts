@@ -14,6 +14,7 @@ import { encodeEvent } from '../../../src/market/encode.ts'
 import type { EncodedEvent } from '../../../src/market/encoded-event.ts'
 import type { Envelope, Payload } from '../../../src/market/event.ts'
 import { type Topic, topicOf } from '../../../src/market/topic.ts'
+import type { Store } from '../../../src/store/store.ts'
 
 export const JWT_SECRET = 'test-jwt-secret-of-more-than-32-bytes'
 export const KEYS: Readonly<Record<TierName, string>> = {
@@ -28,6 +29,8 @@ export interface GatewayOptions {
   readonly anonymous?: boolean
   readonly demo?: boolean
   readonly cache?: Cache
+  /** What the store answers; else it has nothing. */
+  readonly history?: Store['history']
 }
 
 export const now = () => Math.round((performance.timeOrigin + performance.now()) * 1_000)
@@ -80,6 +83,7 @@ export class TestGateway {
         licence: (source: string) => this.sources.get(source),
       },
       cache: this.cache,
+      store: { history: options.history ?? (async () => ({ items: [], next: null })) },
       log: { debug: () => {}, info: () => {}, warn: log, error: log },
       demo: options.demo ?? true,
       version: '0.0.0',
