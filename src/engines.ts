@@ -3,9 +3,12 @@ import type { RateLimits } from './auth/auth.ts'
 import { createRateLimits } from './auth/rate-limit.ts'
 import type { Bus } from './bus/bus.ts'
 import { createEmbeddedBus } from './bus/embedded.ts'
+import { createKafkaBus } from './bus/kafka.ts'
 import { Spool } from './bus/spool.ts'
 import type { Cache } from './cache/cache.ts'
+import { withStore } from './cache/fallback.ts'
 import { createMemoryCache } from './cache/memory.ts'
+import { createRedisCache } from './cache/redis.ts'
 import { now } from './clock.ts'
 import type { Config } from './config.ts'
 import type { DataDir } from './data-dir.ts'
@@ -45,9 +48,9 @@ export interface Engines {
 
 /** All are opened at once and wait for what they need by themselves. */
 export function openEngines(config: Config, dataDir: DataDir, log: Log): Engines {
-  const { bus, spool } = openBus(dataDir)
+  const { bus, spool } = openBus(config, dataDir, log)
   const store = openStore(config, log)
-  const cache = openCache()
+  const cache = openCache(config, store, log)
   const { desired, positions, leases } = openKeeping(config, dataDir, { bus, spool, store }, log)
   return {
     bus,
@@ -77,14 +80,26 @@ export function openStore(config: Config, log: Log): Store {
     : createPgliteStore({ dataDir: config.dataDir, log })
 }
 
-function openBus(dataDir: DataDir): { readonly bus: Bus; readonly spool: Spool | undefined } {
+function openBus(
+  config: Config,
+  dataDir: DataDir,
+  log: Log,
+): { readonly bus: Bus; readonly spool: Spool | undefined } {
+  if (config.kafkaBrokers) {
+    const clientId = `feedgate-${dataDir.node}`
+    const brokers = config.kafkaBrokers.split(',')
+    const bus = createKafkaBus({ brokers, clientId, dataDir: dataDir.path, log })
+    return { bus, spool: undefined }
+  }
   const spool = new Spool(join(dataDir.path, 'spool'))
   return { bus: createEmbeddedBus({ spool }), spool }
 }
 
 /** One that can be lost is backed by the store. */
-function openCache(): Cache {
-  return createMemoryCache()
+function openCache(config: Config, store: Store, log: Log): Cache {
+  return config.redisUrl
+    ? withStore(createRedisCache({ url: config.redisUrl, log }), store)
+    : createMemoryCache()
 }
 
 function openKeeping(

@@ -1,6 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Kafka, KafkaJSProtocolError, type Message, Partitioners, type Producer } from 'kafkajs'
+import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs'
 import type { Log } from '../gateway/gateway.ts'
+
+// A CommonJS package: Node finds only some of its names.
+const { KafkaJSProtocolError, Partitioners } = kafkajs
 
 /** Between attempts that are ours; kafkajs has its own below them. */
 const RETRY_MS = 500

@@ -1,6 +1,9 @@
-import { type Admin, ConfigResourceTypes, type ITopicConfig } from 'kafkajs'
+import kafkajs, { type Admin, type ITopicConfig } from 'kafkajs'
 import type { Log } from '../gateway/gateway.ts'
 import { CHANNELS, type Channel, isChannel } from '../market/event.ts'
+
+// A CommonJS package: Node finds only some of its names.
+const { ConfigResourceTypes } = kafkajs
 
 /** Where a channel's events go; derived channels share one. A gap goes where its topic's events go. */
 const TOPIC_OF: Partial<Record<Channel, string>> = {
