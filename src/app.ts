@@ -14,7 +14,7 @@ import type { Log, OperationsPorts } from './gateway/gateway.ts'
 import { createOperationsServer, createServer } from './gateway/server.ts'
 import { type ClientHub, createHub } from './gateway/ws/hub.ts'
 import { webSocketRoutes } from './gateway/ws/routes.ts'
-import { createManager, type OwningManager } from './manager/create-manager.ts'
+import { createManager, type OwningManager, prepareConnectors } from './manager/create-manager.ts'
 import type { Manager, SourceSpec } from './manager/manager.ts'
 import { serveNodes } from './manager/nodes.ts'
 import { createRemoteManager } from './manager/remote.ts'
@@ -23,6 +23,7 @@ import { loadSecrets, randomSecret, type Secrets } from './secrets.ts'
 import { runRecorder } from './store/recorder.ts'
 import type { Store } from './store/store.ts'
 import type { Tracing } from './tracing/tracing.ts'
+import { createVault, type Vault } from './vault.ts'
 import { VERSION } from './version.ts'
 
 export { openStore }
@@ -139,17 +140,30 @@ async function assemble(parts: Parts): Promise<App> {
 }
 
 /** The manager that runs sources. Throws `bad-setting` for what `sources` cannot be. */
-async function createOwner({ config, log, engines }: Parts): Promise<OwningManager> {
+async function createOwner({ config, log, engines, secrets }: Parts): Promise<OwningManager> {
+  const vault = createVault(secrets.secretsKey)
+  const connectors = await loadConnectors()
+  const sources = config.sources ? specsOf(config.sources, vault) : config.demo ? DEMO_SOURCES : []
+  await prepareConnectors(connectors, sources)
   const { bus, desired, positions, leases } = engines
   return createManager({
-    connectors: await loadConnectors(),
+    connectors,
     bus,
-    sources: (config.sources as readonly SourceSpec[] | undefined) ?? (config.demo ? DEMO_SOURCES : []),
+    sources,
     desired,
     positions,
     leases,
+    vault,
     log,
   })
+}
+
+/** Credentials leave the settings sealed. */
+function specsOf(sources: NonNullable<Config['sources']>, vault: Vault): readonly SourceSpec[] {
+  return sources.map(
+    ({ credentials, ...spec }) =>
+      ({ ...spec, ...(credentials && { credentials: vault.seal(credentials) }) }) as SourceSpec,
+  )
 }
 
 /** What clients connect to, not yet listening. */
@@ -167,6 +181,7 @@ async function createGateway(
     auth: buildAuth(config, secrets, store, demoKeys, [localAdminKey], licence),
     limits,
     manager,
+    seal: createVault(secrets.secretsKey).seal,
     cache,
     store,
     demo: config.demo,

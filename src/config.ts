@@ -34,6 +34,10 @@ const Source = Type.Object(
     kind: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' })),
     url: Type.Optional(Type.String({ pattern: '^wss?://.+' })),
     restUrl: Type.Optional(Type.String({ pattern: '^https?://.+' })),
+    exchange: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' })),
+    credentials: Type.Optional(
+      Type.Record(Type.String(), Type.String({ minLength: 1, maxLength: 8_192 }), { maxProperties: 10 }),
+    ),
     licence: Type.Optional(Type.Union([Type.Literal('open'), Type.Literal('restricted')])),
     onDemand: Type.Optional(Type.Boolean()),
     subscriptions: Type.Optional(Type.Array(Subscription, { maxItems: 10_000 })),
@@ -307,7 +311,7 @@ function accepted(node: unknown): string {
 }
 
 function wrong(name: string, value: unknown, accepts: string): FeedgateError {
-  const secret = SECRETS.some((one) => one === name)
+  const secret = SECRETS.some((one) => one === name) || name.includes('.credentials')
   // A URL may hold a password.
   const shown =
     secret && value !== 'not set' ? '(hidden)' : JSON.stringify(value)?.replace(/:\/\/[^/]*@/, '://(hidden)@')

@@ -264,7 +264,9 @@ export interface Connectors {
    * Loads what connectors of this kind need and the program does without until then. `connectorFor` answers for such a
    * kind from then on.
    */
-  prepare?(kind: string): Promise<void>
+  prepare(kind: string): Promise<void>
+  /** What `exchange` may say, where that kind was prepared. */
+  exchanges(): readonly string[]
   /** Undefined: no such kind, or no such exchange. `seed` and `rate` are of simulators, `exchange` of ccxt. */
   connectorFor(
     kind: string,

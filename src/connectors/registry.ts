@@ -1,4 +1,6 @@
 import { readdir } from 'node:fs/promises'
+import { FeedgateError } from '../errors.ts'
+import { type CcxtConnectors, loadCcxtConnectors } from './ccxt.ts'
 import type { Connector, Connectors } from './connector.ts'
 import { createSimulator } from './simulator/simulator.ts'
 import type { Venue } from './venue.ts'
@@ -19,12 +21,25 @@ export async function loadVenues(): Promise<ReadonlyMap<string, Venue>> {
   return venues
 }
 
-/** One connector for each venue, so that its REST limits hold for all its sources together; simulators are apart. */
+/**
+ * One connector for each venue, so that its REST limits hold for all its sources together; simulators are apart. ccxt is
+ * loaded by `prepare`.
+ */
 export async function loadConnectors(): Promise<Connectors> {
   const connectors = new Map<string, Connector>()
   for (const [id, venue] of await loadVenues()) connectors.set(id, venueConnector(venue))
+  let ccxt: CcxtConnectors | undefined
   return {
-    kinds: ['simulator', ...connectors.keys()].toSorted(),
-    connectorFor: (kind, options) => (kind === 'simulator' ? createSimulator(options) : connectors.get(kind)),
+    kinds: ['ccxt', 'simulator', ...connectors.keys()].toSorted(),
+    prepare: async (kind) => {
+      if (kind === 'ccxt') ccxt ??= await loadCcxtConnectors()
+    },
+    connectorFor: (kind, options) => {
+      if (kind === 'simulator') return createSimulator(options)
+      if (kind !== 'ccxt') return connectors.get(kind)
+      if (!ccxt) throw new FeedgateError('not-ready', 'ccxt is not loaded yet')
+      return ccxt.connectorFor(options.exchange ?? '')
+    },
+    exchanges: () => ccxt?.exchanges ?? [],
   }
 }

@@ -1,5 +1,6 @@
 import type { Auth, RateLimits } from '../auth/auth.ts'
 import type { Cache } from '../cache/cache.ts'
+import type { Credentials } from '../connectors/connector.ts'
 import type { Manager } from '../manager/manager.ts'
 import type { Store } from '../store/store.ts'
 
@@ -18,6 +19,8 @@ export interface GatewayPorts extends OperationsPorts {
   readonly auth: Auth
   readonly limits: RateLimits
   readonly manager: Manager
+  /** Venue credentials leave the edge sealed. */
+  seal(credentials: Credentials): string
   readonly cache: Cache
   readonly store: Store
   /** Demo mode: the console may get a token of its own, see `rest/console.ts`. */

@@ -1,19 +1,21 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Bus } from '../bus/bus.ts'
 import { now as wallClock } from '../clock.ts'
-import type { Connectors, Subscription } from '../connectors/connector.ts'
+import type { Connector, Connectors, Credentials, Subscription } from '../connectors/connector.ts'
 import { subscriptionKey } from '../connectors/connector.ts'
 import { FeedgateError } from '../errors.ts'
 import type { Log } from '../gateway/gateway.ts'
 import type { Micros } from '../market/event.ts'
 import { CHANNELS } from '../market/event.ts'
 import type { Topic } from '../market/topic.ts'
+import type { Vault } from '../vault.ts'
 import { ConnectLimits } from './connect-limits.ts'
 import type { DesiredState } from './desired-state.ts'
 import type { Lease, Leases } from './leases.ts'
 import type { Answer, Manager, Notification, SourceRequest, SourceSpec, SourceStatus } from './manager.ts'
 import type { Positions } from './positions.ts'
 import { Publisher } from './publisher.ts'
-import { checkSame, specOf, subscriptionOf } from './request-check.ts'
+import { checkCredentials, checkSame, connectorOf, kindOf, specOf, subscriptionOf } from './request-check.ts'
 import { Source, type SourceContext } from './source.ts'
 import { Writers } from './topic-writer.ts'
 
@@ -25,6 +27,7 @@ export interface ManagerOptions {
   readonly desired: DesiredState
   readonly positions: Positions
   readonly leases: Leases
+  readonly vault: Vault
   readonly log: Log
   /** Wall clock, µs. */
   readonly now?: () => Micros
@@ -36,6 +39,8 @@ const MAX_NOTIFICATIONS = 100
 /** What admins may add; more is refused. */
 const MAX_SOURCES = 1_000
 const MAX_SUBSCRIPTIONS = 10_000
+/** How long a venue's verdict on credentials is waited for. */
+const VERDICT_MS = 10_000
 
 /** A manager that runs sources itself. */
 export interface OwningManager extends Manager {
@@ -43,7 +48,18 @@ export interface OwningManager extends Manager {
   owned(): readonly string[]
 }
 
-/** Throws `bad-setting` for a source that cannot be what the settings say. */
+/** Loads what these sources need before there can be a manager of them. */
+export async function prepareConnectors(
+  connectors: Connectors,
+  sources: readonly SourceSpec[],
+): Promise<void> {
+  for (const { id, kind } of sources) await connectors.prepare(kindOf(id, kind, connectors))
+}
+
+/**
+ * Connectors of `sources` are prepared (`prepareConnectors`). Throws `bad-setting` for a source that cannot be what the
+ * settings say.
+ */
 export function createManager(options: ManagerOptions): OwningManager {
   return new Supervisor(options)
 }
@@ -104,7 +120,8 @@ class Supervisor implements OwningManager {
   #check(spec: SourceSpec): void {
     let what = spec.id
     try {
-      const connector = this.#connectorOf(spec)
+      const connector = connectorOf(spec, this.#options.connectors)
+      this.#openCredentials(spec, connector)
       for (const { symbols, ...wanted } of spec.subscriptions ?? []) {
         for (const symbol of symbols) {
           what = `${spec.id}, ${wanted.channel} of ${symbol}`
@@ -145,7 +162,8 @@ class Supervisor implements OwningManager {
 
   /** Runs every wanted source that no other node runs. */
   async #adopt(): Promise<void> {
-    for (const { id, spec, subscriptions } of await this.#options.desired.load()) {
+    const { connectors, desired } = this.#options
+    for (const { id, spec, subscriptions } of await desired.load()) {
       if (this.#owned.has(id)) continue
       this.#added.set(id, {
         ...(spec && { spec: { ...spec, id } }),
@@ -158,7 +176,8 @@ class Supervisor implements OwningManager {
       wanted.map(async (spec) => {
         if (this.#sources.has(spec.id) || this.#disconnected.has(spec.id)) return
         const ownership = await this.#own(spec.id)
-        if (ownership && !this.#sources.has(spec.id)) this.#start(spec, ownership)
+        await connectors.prepare(kindOf(spec.id, spec.kind, connectors))
+        if (ownership && !this.#sources.has(spec.id)) this.#restart(spec, ownership)
       }),
     )
   }
@@ -197,7 +216,19 @@ class Supervisor implements OwningManager {
     this.#sources.delete(id)
   }
 
+  /** What an admin added, and can no longer be had, must not keep the others from starting. */
+  #restart(spec: SourceSpec, ownership: Ownership): void {
+    try {
+      this.#start(spec, ownership)
+    } catch (error) {
+      const what = `not started: ${(error as Error).message}`
+      this.#context.log.error({ source: spec.id }, what)
+      this.#context.notify({ time: this.#context.now(), source: spec.id, what })
+    }
+  }
+
   async connect(request: SourceRequest): Promise<Answer> {
+    await this.#prepare(request)
     const { source, created } = await this.#sourceFor(request)
     const subscribed = request.channel !== undefined && this.#subscribe(source, request)
     if (created || subscribed) await this.#save(source.spec.id)
@@ -205,9 +236,7 @@ class Supervisor implements OwningManager {
   }
 
   async subscribe(request: SourceRequest): Promise<Answer> {
-    // What is wrong with the request is found before a source is made for it.
-    const known = this.#sources.get(request.exchangeId)
-    if (!known) subscriptionOf(request, this.#connectorOf(this.#specFor(request)))
+    await this.#prepare(request)
     const { source } = await this.#sourceFor(request)
     const created = this.#subscribe(source, request)
     await this.#save(source.spec.id)
@@ -286,7 +315,7 @@ class Supervisor implements OwningManager {
   async #sourceFor(request: SourceRequest): Promise<{ source: Source; created: boolean }> {
     const known = this.#sources.get(request.exchangeId)
     if (known) {
-      checkSame(request, known.spec)
+      this.#checkSame(request, known.spec)
       if (known.state === 'down')
         throw new FeedgateError(
           'source-down',
@@ -307,20 +336,65 @@ class Supervisor implements OwningManager {
     return { source: this.#start(spec, ownership), created: true }
   }
 
-  #specFor(request: SourceRequest): SourceSpec {
-    const fromFile = this.#fromFile.get(request.exchangeId)
-    if (fromFile) checkSame(request, fromFile)
-    return fromFile ?? specOf(request, this.#options.connectors)
+  /** What is wrong with the request, or with the credentials in it, is found before a source is made for it. */
+  async #prepare(request: SourceRequest): Promise<void> {
+    const { exchangeId: id, channel } = request
+    if (this.#sources.has(id)) return
+    const { connectors } = this.#options
+    const spec = this.#specFor(request)
+    await connectors.prepare(kindOf(id, spec.kind, connectors))
+    const connector = connectorOf(spec, connectors)
+    if (channel !== undefined) subscriptionOf(request, connector)
+    const credentials = this.#openCredentials(spec, connector)
+    if (credentials && request.credentials !== undefined) await this.#verify(spec, connector, credentials)
   }
 
-  #connectorOf({ id, kind = id, seed, rate }: SourceSpec) {
-    const connector = this.#options.connectors.connectorFor(kind, {
-      ...(seed !== undefined && { seed }),
-      ...(rate !== undefined && { rate }),
-    })
-    if (connector) return connector
-    const accepted = this.#options.connectors.kinds.join(', ')
-    throw new FeedgateError('unknown-exchange', `no kind ${kind}: accepted kinds are ${accepted}`)
+  /** Waits for the venue's verdict; one that does not come in time stands in the status, when it comes. */
+  async #verify(
+    { id, url, restUrl }: SourceSpec,
+    connector: Connector,
+    credentials: Credentials,
+  ): Promise<void> {
+    const options = {
+      source: id,
+      ...(url !== undefined && { url }),
+      ...(restUrl !== undefined && { restUrl }),
+      credentials,
+    }
+    try {
+      await connector.verify?.(options, AbortSignal.timeout(VERDICT_MS))
+    } catch (error) {
+      const { message: what, code } = error as FeedgateError
+      if (code !== 'venue-credentials-refused') return
+      this.#context.notify({ time: this.#context.now(), source: id, what })
+      throw error
+    }
+  }
+
+  #openCredentials({ id, credentials }: SourceSpec, connector: Connector): Credentials | undefined {
+    if (credentials === undefined) return undefined
+    const opened = this.#options.vault.open(credentials)
+    checkCredentials(opened, connector, id)
+    return opened
+  }
+
+  #checkSame(request: SourceRequest, spec: SourceSpec): void {
+    checkSame(request, spec)
+    const { vault } = this.#options
+    const asked = request.credentials
+    if (asked === undefined) return
+    if (spec.credentials !== undefined && isDeepStrictEqual(vault.open(asked), vault.open(spec.credentials)))
+      return
+    throw new FeedgateError(
+      'bad-request',
+      `credentials of the source ${spec.id} are others: disconnect it first to change them`,
+    )
+  }
+
+  #specFor(request: SourceRequest): SourceSpec {
+    const fromFile = this.#fromFile.get(request.exchangeId)
+    if (fromFile) this.#checkSame(request, fromFile)
+    return fromFile ?? specOf(request, this.#options.connectors)
   }
 
   #subscribe(source: Source, request: SourceRequest): boolean {
@@ -350,8 +424,12 @@ class Supervisor implements OwningManager {
   }
 
   #start(given: SourceSpec, { writers }: Ownership): Source {
-    const spec = { ...given, kind: given.kind ?? given.id }
-    const source = new Source(spec, this.#connectorOf(spec), { ...this.#context, writers })
+    const { connectors } = this.#options
+    const spec = { ...given, kind: kindOf(given.id, given.kind, connectors) }
+    const connector = connectorOf(spec, connectors)
+    const credentials = this.#openCredentials(spec, connector)
+    const context = { ...this.#context, writers, ...(credentials && { credentials }) }
+    const source = new Source(spec, connector, context)
     this.#sources.set(spec.id, source)
     for (const { symbols, ...rest } of spec.subscriptions ?? []) {
       for (const symbol of symbols) source.subscribe(withTimeframe({ ...rest, symbol }))
@@ -366,11 +444,16 @@ class Supervisor implements OwningManager {
   async #save(id: string): Promise<void> {
     const added = this.#added.get(id)
     if (!added) return
-    const { kind, url, restUrl } = added.spec ?? {}
+    const { kind, url, restUrl, credentials } = added.spec ?? {}
     await this.#options.desired.put({
       id,
       ...(kind !== undefined && {
-        spec: { kind, ...(url !== undefined && { url }), ...(restUrl !== undefined && { restUrl }) },
+        spec: {
+          kind,
+          ...(url !== undefined && { url }),
+          ...(restUrl !== undefined && { restUrl }),
+          ...(credentials !== undefined && { credentials }),
+        },
       }),
       subscriptions: [...added.subscriptions.values()],
     })

@@ -8,7 +8,7 @@ import type { SourceSpec } from './manager.ts'
 export interface DesiredSource {
   readonly id: string
   /** Of a source that an admin added; absent where the settings file has the source. */
-  readonly spec?: Pick<SourceSpec, 'kind' | 'url' | 'restUrl'>
+  readonly spec?: Pick<SourceSpec, 'kind' | 'url' | 'restUrl' | 'credentials'>
   readonly subscriptions: readonly Subscription[]
 }
 

@@ -7,6 +7,10 @@ export interface SourceSpec {
   readonly kind: string
   readonly url?: string
   readonly restUrl?: string
+  /** Of ccxt: its id of the exchange; default the source's id. */
+  readonly exchange?: string
+  /** Sealed by the vault; opened only where a connection is made. */
+  readonly credentials?: string
   readonly licence?: 'open' | 'restricted'
   readonly onDemand?: boolean
   readonly subscriptions?: readonly SubscriptionSpec[]
@@ -70,6 +74,8 @@ export interface SourceRequest {
   readonly symbol?: string
   readonly timeframe?: string
   readonly limit?: number
+  /** Sealed by the vault. */
+  readonly credentials?: string
 }
 
 export interface Answer {
@@ -87,8 +93,9 @@ export interface Notification {
 
 /**
  * One supervised session for each source and route. Answers at once; what happens later is in `status` and in `source`
- * events. Rejects with FeedgateErrors: unknown-exchange, unknown-channel, unknown-symbol, unknown-timeframe (422),
- * unknown-source (404), source-down (503).
+ * events; only credentials are first judged by the venue, for 10 s at most. Rejects with FeedgateErrors:
+ * unknown-exchange, unknown-channel, unknown-symbol, unknown-timeframe (422), unknown-source (404), source-down (503),
+ * venue-credentials-refused (401).
  * What an admin asked for survives a restart.
  */
 export interface Manager {

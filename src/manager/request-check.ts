@@ -1,4 +1,4 @@
-import type { Connector, Connectors, Subscription } from '../connectors/connector.ts'
+import type { Connector, Connectors, Credentials, Subscription } from '../connectors/connector.ts'
 import { FeedgateError } from '../errors.ts'
 import { CHANNELS, isChannel } from '../market/event.ts'
 import { SOURCE_ID, SUBJECT_ID } from '../market/topic.ts'
@@ -8,16 +8,61 @@ const MAX_SYMBOL_LENGTH = 128
 /** Asked for where a channel needs one and the request names none. */
 const DEFAULT_TIMEFRAME = '1m'
 
-/** The source that a request describes when there is none of that id: a kind of its own, or the one of that name. */
+/** What is asked for, else the venue of that name, else that exchange by ccxt. */
+export function kindOf(id: string, kind: string | undefined, { kinds }: Connectors): string {
+  return kind ?? (kinds.includes(id) ? id : 'ccxt')
+}
+
+/** The source that a request describes when there is none of that id. */
 export function specOf(request: SourceRequest, connectors: Connectors): SourceSpec {
-  const { exchangeId: id, kind = id, url, restUrl } = request
+  const { exchangeId: id, url, restUrl, credentials } = request
   if (!SOURCE_ID.test(id))
     throw new FeedgateError('bad-request', 'exchangeId must be 1 to 64 of the characters A-Z a-z 0-9 _ -')
-  if (!connectors.kinds.includes(kind)) {
-    const what = request.kind === undefined ? `no source or exchange ${id}` : `no kind ${kind}`
-    throw new FeedgateError('unknown-exchange', `${what}: accepted kinds are ${connectors.kinds.join(', ')}`)
+  return {
+    id,
+    kind: kindOf(id, request.kind, connectors),
+    ...(url !== undefined && { url }),
+    ...(restUrl !== undefined && { restUrl }),
+    ...(credentials !== undefined && { credentials }),
   }
-  return { id, kind, ...(url !== undefined && { url }), ...(restUrl !== undefined && { restUrl }) }
+}
+
+/** What runs such a source. Throws `unknown-exchange`. */
+export function connectorOf(spec: SourceSpec, connectors: Connectors): Connector {
+  const { id, seed, rate, exchange = id } = spec
+  const kind = kindOf(id, spec.kind, connectors)
+  const connector = connectors.connectorFor(kind, {
+    ...(seed !== undefined && { seed }),
+    ...(rate !== undefined && { rate }),
+    ...(kind === 'ccxt' && { exchange }),
+  })
+  if (connector) return connector
+  const kinds = `accepted kinds are ${connectors.kinds.join(', ')}`
+  throw new FeedgateError(
+    'unknown-exchange',
+    kind === 'ccxt'
+      ? `no exchange ${exchange}: ${kinds}; of ccxt these exchanges: ${connectors.exchanges().join(', ')}`
+      : `no kind ${kind}: ${kinds}`,
+  )
+}
+
+/** Throws `not-supported-yet` where a source takes none, `bad-request` for names that it does not know or lacks. */
+export function checkCredentials(given: Credentials, connector: Connector, id: string): void {
+  const accepted = connector.credentials
+  if (!accepted)
+    throw new FeedgateError(
+      'not-supported-yet',
+      `${id} serves public data only and takes no credentials: leave field credentials out`,
+    )
+  const { required, optional } = accepted
+  const unknown = Object.keys(given).find((name) => !required.includes(name) && !optional.includes(name))
+  const missing = required.find((name) => !given[name])
+  if (unknown === undefined && missing === undefined) return
+  const what = unknown === undefined ? `credentials lack ${missing}` : `no credential ${unknown}`
+  throw new FeedgateError(
+    'bad-request',
+    `${what}: ${id} needs ${required.join(', ')}; it can have ${optional.join(', ')}`,
+  )
 }
 
 /** A request that names a source must not contradict what the source is. */

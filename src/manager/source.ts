@@ -1,4 +1,4 @@
-import type { Connector, LinkOptions, Subscription } from '../connectors/connector.ts'
+import type { Connector, Credentials, LinkOptions, Subscription } from '../connectors/connector.ts'
 import { subscriptionKey } from '../connectors/connector.ts'
 import type { Log } from '../gateway/gateway.ts'
 import type { Micros, SourceState } from '../market/event.ts'
@@ -28,6 +28,8 @@ export interface SourceContext {
   readonly positions: Positions
   readonly limits: ConnectLimits
   readonly log: Log
+  /** Opened. */
+  readonly credentials?: Credentials
   now(): Micros
   notify(notification: Notification): void
 }
@@ -62,6 +64,7 @@ export class Source {
       source: spec.id,
       ...(spec.url !== undefined && { url: spec.url }),
       ...(spec.restUrl !== undefined && { restUrl: spec.restUrl }),
+      ...(context.credentials && { credentials: context.credentials }),
     }
     this.#since = context.now()
     const { baseMs, capMs, maxRetries, giveUp } = { ...RECONNECT, ...spec.reconnect }

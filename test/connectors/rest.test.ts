@@ -97,12 +97,14 @@ describe('Retry-After', () => {
 })
 
 describe('the registry', () => {
-  it('is the folder: each venue under its own id, and the simulator', async () => {
+  it('is the folder: each venue under its own id, the simulator, and ccxt once it is prepared', async () => {
     const venues = await loadVenues()
     for (const [id, venue] of venues) expect(venue.id).toBe(id)
     const connectors = await loadConnectors()
-    expect(connectors.kinds).toEqual([...venues.keys(), 'simulator'].toSorted())
-    for (const kind of connectors.kinds) expect(connectors.connectorFor(kind, {})?.kind).toBe(kind)
+    expect(connectors.kinds).toEqual([...venues.keys(), 'simulator', 'ccxt'].toSorted())
+    await connectors.prepare('ccxt')
+    for (const kind of connectors.kinds)
+      expect(connectors.connectorFor(kind, { exchange: 'bitget' })?.kind).toBe(kind)
     expect(connectors.connectorFor('nowhere', {})).toBeUndefined()
   })
 

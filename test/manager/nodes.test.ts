@@ -14,6 +14,7 @@ import { createRemoteManager } from '../../src/manager/remote.ts'
 import type { EncodedEvent } from '../../src/market/encoded-event.ts'
 import { createPgliteStore } from '../../src/store/pglite.ts'
 import type { Store } from '../../src/store/store.ts'
+import { createVault } from '../../src/vault.ts'
 import { SILENT, until } from './venue-world.ts'
 
 const TICKER: SourceSpec = {
@@ -59,6 +60,7 @@ async function startNode(name: string, sources: readonly SourceSpec[]): Promise<
     desired: createStoredDesiredState(store.sql),
     positions: createStorePositions(store, async () => true),
     leases,
+    vault: createVault('a key of the tests, long enough for one'),
     log: SILENT,
   })
   const read = async () => {

@@ -7,12 +7,13 @@ import { now } from '../../src/clock.ts'
 import type { Connectors } from '../../src/connectors/connector.ts'
 import { loadConnectors } from '../../src/connectors/registry.ts'
 import type { Log } from '../../src/gateway/gateway.ts'
-import { createManager } from '../../src/manager/create-manager.ts'
+import { createManager, prepareConnectors } from '../../src/manager/create-manager.ts'
 import { openDesiredState } from '../../src/manager/desired-state.ts'
 import { createMemoryLeases } from '../../src/manager/leases.ts'
 import type { Manager, SourceSpec } from '../../src/manager/manager.ts'
 import { openPositions } from '../../src/manager/positions-file.ts'
 import type { EncodedEvent } from '../../src/market/encoded-event.ts'
+import { createVault } from '../../src/vault.ts'
 
 export const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
@@ -50,13 +51,16 @@ export async function startUpstream(
   const bus = createEmbeddedBus()
   const positions = openPositions(join(dataDir, 'positions'))
   connectors ??= loadConnectors()
+  const loaded = await connectors
+  await prepareConnectors(loaded, sources)
   const manager = createManager({
-    connectors: await connectors,
+    connectors: loaded,
     bus,
     sources,
     desired: openDesiredState(join(dataDir, 'sources.json')),
     positions,
     leases: createMemoryLeases(now),
+    vault: createVault('a key of the tests, long enough for one'),
     log: SILENT,
   })
   const reading = new AbortController()

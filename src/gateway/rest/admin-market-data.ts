@@ -34,7 +34,12 @@ const RequestBody = strict({
       description: "the venue's book depth; the deepest asked wins",
     }),
   ),
-  credentials: Type.Optional(Type.Object({}, { additionalProperties: true })),
+  credentials: Type.Optional(
+    Type.Record(Type.String(), Type.String({ minLength: 1, maxLength: 8_192 }), {
+      maxProperties: 10,
+      description: 'as ccxt names them: apiKey, secret, password …; stored encrypted, never returned',
+    }),
+  ),
 })
 type RequestBody = Static<typeof RequestBody>
 
@@ -47,7 +52,7 @@ const ACTS = {
 } as const satisfies Partial<Record<keyof Manager, string>>
 type Act = keyof typeof ACTS
 
-export function marketDataRoutes({ manager }: GatewayPorts): RoutePlugin {
+export function marketDataRoutes({ manager, seal }: GatewayPorts): RoutePlugin {
   return async (server) => {
     for (const act of Object.keys(ACTS) as Act[]) {
       server.post(
@@ -62,7 +67,7 @@ export function marketDataRoutes({ manager }: GatewayPorts): RoutePlugin {
           },
         },
         async ({ body }, reply) => {
-          const { created, status } = await manager[act](requestOf(act, body))
+          const { created, status } = await manager[act](requestOf(act, body, seal))
           reply.code(created && (act === 'connect' || act === 'subscribe') ? 201 : 200)
           return status
         },
@@ -115,13 +120,9 @@ export function marketDataRoutes({ manager }: GatewayPorts): RoutePlugin {
 }
 
 /** Rejects with bad-request for what is missing or malformed, 422 for a channel that there is not. */
-function requestOf(act: Act, body: RequestBody): SourceRequest {
-  const { credentials, channel, ...rest } = body
-  if (credentials !== undefined)
-    throw new FeedgateError(
-      'not-supported-yet',
-      'venues of this version serve public data only and take no credentials: leave field credentials out',
-    )
+function requestOf(act: Act, body: RequestBody, seal: GatewayPorts['seal']): SourceRequest {
+  const { credentials, channel, ...fields } = body
+  const rest = { ...fields, ...(credentials && { credentials: seal(credentials) }) }
   for (const url of [body.url, body.restUrl]) if (url !== undefined) requireUrl(url)
   if (act === 'subscribe' || act === 'unsubscribe') requireSubscription(body)
   if (channel === undefined) return rest

@@ -15,6 +15,7 @@ import { type Topic, topicOf } from '../../../src/market/topic.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { createPgliteStore } from '../../../src/store/pglite.ts'
 import type { Store } from '../../../src/store/store.ts'
+import { createVault } from '../../../src/vault.ts'
 
 export const ADMIN_KEY = 'test-admin-key-of-more-than-32-bytes'
 const TIERS: readonly TierName[] = ['basic', 'premium', 'institutional']
@@ -141,6 +142,7 @@ export async function startRest(options: GatewayOptions = {}): Promise<TestGatew
     auth,
     limits: createRateLimits(),
     manager,
+    seal: createVault('a key of the tests, long enough for one').seal,
     cache,
     store,
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },

@@ -1,0 +1,101 @@
+import type { Channel } from '../market/event.ts'
+import { type CcxtExchange, type CcxtLibrary, loadCcxt } from './ccxt/library.ts'
+import { CcxtLink } from './ccxt/link.ts'
+import { CcxtRest, verifyCredentials } from './ccxt/rest.ts'
+import type { Connector, LinkOptions, Subscription } from './connector.ts'
+
+const DEFAULT_DEPTH = 100
+const MAX_DEPTH = 1_000
+/** `1M` and `1m` differ; the rest is what topics can name. */
+const TIMEFRAME = /^[0-9A-Za-z]{1,16}$/
+
+/** Every exchange that ccxt can watch. */
+export interface CcxtConnectors {
+  readonly exchanges: readonly string[]
+  /** Undefined: ccxt has no such exchange, or cannot watch it. */
+  connectorFor(exchange: string): Connector | undefined
+}
+
+/** Loads ccxt. Rejects with `venue-unavailable` where that cannot be had. */
+export async function loadCcxtConnectors(): Promise<CcxtConnectors> {
+  const library = await loadCcxt()
+  /** One for each exchange, so that its markets and REST limits are shared; bounded by the exchanges there are. */
+  const connectors = new Map<string, Connector | undefined>()
+  return {
+    exchanges: library.pro.exchanges,
+    connectorFor: (exchange) => {
+      if (!library.pro.exchanges.includes(exchange)) return undefined
+      if (!connectors.has(exchange)) connectors.set(exchange, ccxtConnector(library, exchange))
+      return connectors.get(exchange)
+    },
+  }
+}
+
+function ccxtConnector(library: CcxtLibrary, exchangeId: string): Connector | undefined {
+  const description = new library.pro[exchangeId]!({})
+  const channels = channelsOf(description)
+  if (channels.length === 0) return undefined
+  const timeframes = Object.keys(description.timeframes ?? {}).filter((one) => TIMEFRAME.test(one))
+  /** By `restUrl`, which only operators name. */
+  const rests = new Map<string, CcxtRest>()
+  const restOf = (options: LinkOptions): CcxtRest => {
+    const key = options.restUrl ?? ''
+    let rest = rests.get(key)
+    if (!rest) {
+      rest = new CcxtRest(library, exchangeId, options)
+      rests.set(key, rest)
+    }
+    return rest
+  }
+  const depth = (limit = DEFAULT_DEPTH) => Math.min(limit, MAX_DEPTH)
+  return {
+    kind: 'ccxt',
+    channels,
+    timeframes,
+    // ccxt checks what venues number and sum by itself, where it knows how; a crossed book is our own proof.
+    bookRules: { snapshots: 'stream', truncates: false },
+    tradeRules: { contiguousIds: false },
+    subscriptionsPerLink: 200,
+    connects: { count: 10, perMs: 10_000 },
+    credentials: credentialsOf(description),
+    route: () => '',
+    bookDepth: depth,
+    refuse: ({ channel }: Subscription) =>
+      channels.includes(channel)
+        ? undefined
+        : `${exchangeId} has no channel ${channel}: accepted are ${channels.join(', ')}`,
+    open: (_route, options, sink) => {
+      const rest = restOf(options)
+      const host = {
+        library,
+        exchangeId,
+        depth,
+        markets: () => rest.markets(),
+        retryAfterMs: () => rest.retryAfterMs(),
+      }
+      return new CcxtLink(host, options, sink)
+    },
+    fetchInstruments: (options) => restOf(options).instruments(),
+    verify: (options, signal) => verifyCredentials(library, exchangeId, options, signal),
+    ...(description.has.fetchTrades && {
+      fetchTrades: (symbol, wanted, options, signal) => restOf(options).trades(symbol, wanted, signal),
+    }),
+  }
+}
+
+function channelsOf({ has, timeframes }: CcxtExchange): readonly Channel[] {
+  const channels: Channel[] = []
+  if (has.watchTicker || has.watchTickers || has.watchBidsAsks) channels.push('ticker')
+  if (has.watchTrades) channels.push('trades')
+  if (has.watchOrderBook) channels.push('orderbook')
+  if (has.watchOHLCV && timeframes) channels.push('ohlcv')
+  return channels
+}
+
+function credentialsOf({ requiredCredentials }: CcxtExchange): NonNullable<Connector['credentials']> {
+  const names = Object.keys(requiredCredentials)
+  return {
+    required: names.filter((name) => requiredCredentials[name]),
+    optional: names.filter((name) => !requiredCredentials[name]),
+  }
+}
