@@ -25,10 +25,11 @@ export function placeBefore(event: EncodedEvent): Place | undefined {
 
 /**
  * Does the event go on from this place, so that nothing of the topic lies between? Of an epoch that ended, more may have
- * been seen than was known to be stored.
+ * been seen than was known to be stored. From nowhere the first event of any epoch goes on.
  */
 export function goesOn(from: Place, event: EncodedEvent): boolean {
   if (event.epoch === from.epoch) return event.seq === from.seq + 1
+  if (from.epoch === 0) return event.seq === 1
   const before = placeBefore(event)
   return event.seq === 1 && before?.epoch === from.epoch && before.seq <= from.seq
 }

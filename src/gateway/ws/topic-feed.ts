@@ -113,7 +113,7 @@ export class TopicFeed implements Position {
   #joins(event: EncodedEvent): boolean {
     if (event.epoch === this.epoch) return event.seq === this.seq + 1
     if (event.epoch < this.epoch || event.seq !== 1) return false
-    return this.epoch === 0 || placeBefore(event) === undefined || goesOn(this, event)
+    return placeBefore(event) === undefined || goesOn(this, event)
   }
 
   #accept(event: EncodedEvent): void {
@@ -169,7 +169,11 @@ export class TopicFeed implements Position {
   async #fill(): Promise<void> {
     this.#live = false
     const reason = this.#hole()
-    if (this.epoch === 0) return this.#reload(true)
+    if (this.epoch === 0) {
+      await this.#fetch((event) => this.#accept(event))
+      if (this.#closed) return
+      return this.#isWhole() && this.epoch > 0 ? this.#goOn() : this.#reload(true)
+    }
     for (let fills = 1; fills <= MAX_FILLS; ) {
       // Where the store cannot be asked either, it is asked again: nothing better could be had.
       const before = { epoch: this.epoch, seq: this.seq }
