@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { captureCommand } from './commands/capture.ts'
+import { dlqCommand } from './commands/dlq.ts'
 import { keysCommand } from './commands/keys.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import { playCommand } from './commands/play.ts'
@@ -20,6 +21,7 @@ const program = new Command('feedgate')
   .addCommand(keysCommand(env))
   .addCommand(tokenCommand(env))
   .addCommand(captureCommand())
+  .addCommand(dlqCommand(env))
   .addCommand(playCommand())
 
 /** Commander ends the process by itself otherwise, and with 1 where a wrong call is 2. */
