@@ -12,6 +12,8 @@ const KEY = /^fg_(basic|premium|institutional)_[A-Za-z0-9]{32,128}$/
 /** A key deleted by another process ends here after this long at most; one deleted here, at once. */
 const KEEP_MS = 2_000
 const KEEP_KEYS = 10_000
+/** A deletion commits at most so long after the time that it carries. */
+const LATE_SECONDS = 30
 
 interface Row {
   id: string
@@ -44,6 +46,10 @@ export class ApiKeys {
   readonly #byId: LookupCache<ApiKey | undefined>
   /** By hash; as many as there are tiers. */
   readonly #demo = new Map<string, ApiKey>()
+
+  /** Deletions that were told, and when the database was asked last (its own clock, epoch seconds). */
+  #told = new Set<string>()
+  #askedAt: number | undefined
 
   constructor(sql: Sql, demoKeys: readonly { tier: TierName; key: string }[], now: () => number) {
     this.#sql = sql
@@ -123,9 +129,32 @@ export class ApiKeys {
       [id],
     )
     if (!rows[0]) return false
-    this.#byHash.delete(rows[0].sha256)
-    this.#byId.delete(id)
+    this.#told.add(id)
+    this.#forget(id, rows[0].sha256)
     return true
+  }
+
+  /** Keys that another process deleted since it was asked last; from the first call on. */
+  async deletedElsewhere(): Promise<readonly string[]> {
+    const { rows } = await this.#sql.query<{ now: number; id: string | null; sha256: string | null }>(
+      `SELECT extract(epoch FROM now())::float8 AS now, id, sha256
+       FROM (SELECT 1) AS clock LEFT JOIN api_keys
+         ON deleted_at >= to_timestamp(coalesce($1::float8, extract(epoch FROM now())) - ${LATE_SECONDS})`,
+      [this.#askedAt ?? null],
+    )
+    const first = this.#askedAt === undefined
+    this.#askedAt = rows[0]!.now
+    const fresh = rows.flatMap(({ id, sha256 }) =>
+      id === null || this.#told.has(id) ? [] : [{ id, sha256 }],
+    )
+    this.#told = new Set(rows.flatMap(({ id }) => id ?? []))
+    for (const { id, sha256 } of fresh) this.#forget(id, sha256!)
+    return first ? [] : fresh.map(({ id }) => id)
+  }
+
+  #forget(id: string, hash: string): void {
+    this.#byHash.delete(hash)
+    this.#byId.delete(id)
   }
 }
 

@@ -7,7 +7,7 @@ import { ApiKeys, hashOf, type KeySpec } from './api-keys.ts'
 import type { ApiKey, Auth, Credential, Entitlement, Identity, Tenant, Tier, TierName } from './auth.ts'
 import { createTokens, type ExternalIssuer, hasAdminScope, TOKEN_SECONDS, type Tokens } from './jwt.ts'
 import { type LiveTenant, Tenants } from './tenants.ts'
-import { TICKET_SECONDS, Tickets } from './tickets.ts'
+import { MemoryTickets, TICKET_SECONDS, type Tickets } from './tickets.ts'
 import { isTierName, leastTier, TIER_NAMES, TIERS } from './tiers.ts'
 
 const DEMO = 'demo'
@@ -27,17 +27,30 @@ export interface AuthOptions {
   /** Of tenant `demo`; not empty in demo mode only. They work before the store is open. */
   readonly demoKeys: readonly { readonly tier: TierName; readonly key: string }[]
   readonly tiers?: Readonly<Record<TierName, Tier>>
+  /** Where nodes share them; else they are this process's own. */
+  readonly tickets?: Tickets
   /** Wall clock, epoch ms. */
   readonly now?: () => number
 }
 
-export function createAuth(options: AuthOptions): Auth {
+/** Of one of several nodes. */
+export interface WatchingAuth extends Auth {
+  /**
+   * Looks into the database twice a second until the signal ends, so that a key deleted or a ceiling changed by another
+   * node holds here within a second. It goes on where it stopped after the database was away.
+   */
+  watch(signal: AbortSignal): Promise<void>
+}
+
+export function createAuth(options: AuthOptions): WatchingAuth {
   return new StoredAuth(options)
 }
 
+const WATCH_MS = 500
+
 type Caller = Omit<Identity, 'tier'>
 
-class StoredAuth implements Auth {
+class StoredAuth implements WatchingAuth {
   readonly tiers: Readonly<Record<TierName, Tier>>
   readonly #anonymous: AuthOptions['anonymous']
   readonly #licence: AuthOptions['licence']
@@ -45,7 +58,7 @@ class StoredAuth implements Auth {
   readonly #keys: ApiKeys
   readonly #tenants: Tenants
   readonly #tokens: Tokens
-  readonly #tickets: Tickets<Identity>
+  readonly #tickets: Tickets
   readonly #admins: readonly { readonly id: string; readonly digest: Buffer }[]
   readonly #adminTenant: string
   readonly #revoked = new Signal<string>()
@@ -69,7 +82,7 @@ class StoredAuth implements Auth {
       ...(external ? { external } : {}),
       now,
     })
-    this.#tickets = new Tickets(now)
+    this.#tickets = options.tickets ?? new MemoryTickets(now)
     // A token made for an admin key ends when the key is another: the id is of the key itself.
     this.#admins = options.adminApiKeys.map(hashOf).map((hash) => ({
       id: `admin-${hash.slice(0, 8)}`,
@@ -125,13 +138,16 @@ class StoredAuth implements Auth {
   }
 
   async #byTicket(ticket: string): Promise<Identity> {
-    const identity = this.#tickets.redeem(ticket)
-    if (!identity) throw refused(`the ticket is unknown, used or over ${TICKET_SECONDS} s old`)
-    const { keyId, expiresAt = Infinity } = identity
-    if (expiresAt <= this.#now())
+    const holder = await this.#tickets.redeem(ticket)
+    if (!holder) throw refused(`the ticket is unknown, used or over ${TICKET_SECONDS} s old`)
+    const { tier, ...caller } = holder
+    const { keyId, expiresAt } = caller
+    if (expiresAt !== undefined && expiresAt <= this.#now())
       throw new FeedgateError('token-expired', 'the token behind the ticket has expired')
-    if (keyId !== undefined && !this.#isAdmin(keyId)) await this.#keyOfToken(keyId)
-    return identity
+    if (keyId !== undefined && this.#isAdmin(keyId))
+      return { ...this.#admin(keyId), ...(expiresAt === undefined ? {} : { expiresAt }) }
+    if (keyId !== undefined) await this.#keyOfToken(keyId)
+    return caller.tenant === ANONYMOUS ? { ...caller, tier: this.tiers[tier] } : this.#live(caller, tier)
   }
 
   async #byAddress(address: string): Promise<Identity> {
@@ -194,7 +210,8 @@ class StoredAuth implements Auth {
   }
 
   async issueTicket(identity: Identity) {
-    return { ticket: this.#tickets.issue(identity), expiresIn: TICKET_SECONDS }
+    const ticket = await this.#tickets.issue({ ...identity, tier: identity.tier.name })
+    return { ticket, expiresIn: TICKET_SECONDS }
   }
 
   entitled(identity: Identity, what: Parameters<Auth['entitled']>[1]): Entitlement {
@@ -248,6 +265,24 @@ class StoredAuth implements Auth {
     return tenant
   }
 
+  async watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await Promise.all([this.#watchKeys(), this.#watchTenants()]).catch(() => {
+        // The database is away: what happened meanwhile is seen when it is back.
+      })
+      await pause(WATCH_MS, signal)
+    }
+  }
+
+  async #watchKeys(): Promise<void> {
+    for (const id of await this.#keys.deletedElsewhere()) this.#revoked.emit(id)
+  }
+
+  async #watchTenants(): Promise<void> {
+    for (const id of await this.#tenants.loweredElsewhere())
+      for (const key of await this.#keys.idsOf(id)) this.#revoked.emit(key)
+  }
+
   onRevoked(listener: (keyId: string) => void): () => void {
     return this.#revoked.on(listener)
   }
@@ -255,6 +290,18 @@ class StoredAuth implements Auth {
 
 const NOT_ENTITLED: Entitlement = { allowed: false, why: 'not-entitled' }
 const UNKNOWN: Entitlement = { allowed: false, why: 'unknown' }
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resume) => {
+    const timer = setTimeout(done, ms)
+    function done() {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resume()
+    }
+    signal.addEventListener('abort', done, { once: true })
+  })
+}
 
 function refused(why: string): FeedgateError {
   return new FeedgateError('not-authenticated', why)

@@ -5,6 +5,24 @@ import type { Identity, RateLimits } from './auth.ts'
 /** Above this, buckets that have filled up again are forgotten: a full bucket and none are the same. */
 const SWEEP_BUCKETS_ABOVE = 10_000
 
+/** What the connections of one key hold on one node, or on all others. */
+export interface Usage {
+  readonly connections: number
+  readonly symbols: number
+}
+
+/** What nodes tell each other. */
+export interface SharedUsage {
+  /** Throws RateLimiterRes when the commands of this second are used up. */
+  command(limitKey: string, perSecond: number): Promise<unknown>
+  /** This node would hold so much; false: that is more than `most` connections over all nodes. */
+  take(limitKey: string, held: Usage, most: number): Promise<boolean>
+  /** This node holds so much now. */
+  changed(limitKey: string, held: Usage): void
+  /** As told last, a few seconds old at most. `nodes`: others that have connections of this key. */
+  others(limitKey: string): Usage & { readonly nodes: number }
+}
+
 interface Bucket {
   tokens: number
   /** Monotonic ms of the last refill. */
@@ -12,23 +30,27 @@ interface Bucket {
 }
 
 /**
- * Limits in this process's memory. The counters of connections and symbols are as many as there are live connections;
- * those of commands live for one second.
+ * Limits in this process's memory, or with `shared` over all nodes: then commands and connections are counted exactly,
+ * symbols by what the others told last, and each node that has connections of a key gives out its part of the key's
+ * frames. The counters of connections and symbols are as many as there are live connections; those of commands live for
+ * one second.
  */
-export function createRateLimits(monotonicMs: () => number = () => performance.now()): RateLimits {
-  const commands = new Map<number, RateLimiterMemory>()
+export function createRateLimits(
+  monotonicMs: () => number = () => performance.now(),
+  shared: SharedUsage = alone(),
+): RateLimits {
   const connections = new Map<string, number>()
   const symbols = new Map<string, number>()
   const buckets = new Map<string, Bucket>()
   let sweptAt = 0
 
-  const limiterOf = (perSecond: number): RateLimiterMemory => {
-    let limiter = commands.get(perSecond)
-    if (!limiter) {
-      limiter = new RateLimiterMemory({ points: perSecond, duration: 1 })
-      commands.set(perSecond, limiter)
-    }
-    return limiter
+  const held = (limitKey: string): Usage => ({
+    connections: connections.get(limitKey) ?? 0,
+    symbols: symbols.get(limitKey) ?? 0,
+  })
+  const change = (counts: Map<string, number>, limitKey: string, count: number) => {
+    add(counts, limitKey, count)
+    shared.changed(limitKey, held(limitKey))
   }
 
   return {
@@ -36,7 +58,7 @@ export function createRateLimits(monotonicMs: () => number = () => performance.n
       const { commandsPerSecond } = identity.tier
       if (identity.admin || commandsPerSecond === Infinity) return
       try {
-        await limiterOf(commandsPerSecond).consume(identity.limitKey)
+        await shared.command(identity.limitKey, commandsPerSecond)
       } catch (refusal) {
         if (!(refusal instanceof RateLimiterRes)) throw refusal
         throw new FeedgateError(
@@ -48,18 +70,21 @@ export function createRateLimits(monotonicMs: () => number = () => performance.n
     },
     async connection(identity) {
       const { limitKey, tier } = identity
-      const open = connections.get(limitKey) ?? 0
-      if (open >= tier.connections)
+      // Counted before it is asked for: two at once do not both get the last one.
+      add(connections, limitKey, 1)
+      const mine = held(limitKey)
+      if (mine.connections > tier.connections || !(await shared.take(limitKey, mine, tier.connections))) {
+        change(connections, limitKey, -1)
         throw new FeedgateError(
           'too-many-connections',
           `tier ${tier.name} may hold ${tier.connections} connections: close one first`,
           { retryAfterMs: 1_000 },
         )
-      connections.set(limitKey, open + 1)
-      let held = true
+      }
+      let open = true
       return () => {
-        if (held) add(connections, limitKey, -1)
-        held = false
+        if (open) change(connections, limitKey, -1)
+        open = false
       }
     },
     frame(identity) {
@@ -69,13 +94,41 @@ export function createRateLimits(monotonicMs: () => number = () => performance.n
         sweptAt = now
         sweep(buckets, now)
       }
-      return takeToken(buckets, identity, now)
+      return takeToken(buckets, identity, shared.others(identity.limitKey).nodes + 1, now)
     },
     symbols(identity, count) {
-      if (count > 0 && (symbols.get(identity.limitKey) ?? 0) + count > identity.tier.symbols) return false
-      add(symbols, identity.limitKey, count)
+      const { limitKey, tier } = identity
+      const all = held(limitKey).symbols + shared.others(limitKey).symbols
+      if (count > 0 && all + count > tier.symbols) return false
+      if (count !== 0) change(symbols, limitKey, count)
       return true
     },
+  }
+}
+
+const NOBODY = { connections: 0, symbols: 0, nodes: 0 }
+
+/** There is no other node. */
+function alone(): SharedUsage {
+  const limiterOf = limiters((points) => new RateLimiterMemory({ points, duration: 1 }))
+  return {
+    command: (limitKey, perSecond) => limiterOf(perSecond).consume(limitKey),
+    take: async () => true,
+    changed: () => {},
+    others: () => NOBODY,
+  }
+}
+
+/** One limiter for each number of commands a second; as many as there are tiers. */
+export function limiters<L>(make: (perSecond: number) => L): (perSecond: number) => L {
+  const made = new Map<number, L>()
+  return (perSecond) => {
+    let limiter = made.get(perSecond)
+    if (!limiter) {
+      limiter = make(perSecond)
+      made.set(perSecond, limiter)
+    }
+    return limiter
   }
 }
 
@@ -85,9 +138,10 @@ function add(counts: Map<string, number>, key: string, count: number): void {
   else counts.delete(key)
 }
 
-function takeToken(buckets: Map<string, Bucket>, identity: Identity, now: number): number {
-  const { frameBurst, framesPerMinute } = identity.tier
-  const perMs = framesPerMinute / 60_000
+/** `nodes` share the bucket: each has its part of it. */
+function takeToken(buckets: Map<string, Bucket>, identity: Identity, nodes: number, now: number): number {
+  const frameBurst = Math.max(1, identity.tier.frameBurst / nodes)
+  const perMs = identity.tier.framesPerMinute / nodes / 60_000
   let bucket = buckets.get(identity.limitKey)
   if (!bucket) {
     bucket = { tokens: frameBurst, at: now }

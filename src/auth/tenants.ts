@@ -1,7 +1,7 @@
 import type { Sql } from '../store/store.ts'
 import type { Tenant, TierName } from './auth.ts'
 import { LookupCache } from './lookup-cache.ts'
-import { isTierName } from './tiers.ts'
+import { isTierName, leastTier } from './tiers.ts'
 
 /** A ceiling changed by another process holds here after this long at most; one changed here, at once. */
 const KEEP_MS = 2_000
@@ -67,6 +67,25 @@ export class Tenants {
       this.#live.set(id, tenant)
     }
     return tenant
+  }
+
+  /** Reads the ceilings of all tenants that live identities hold; answers whose another process has lowered. */
+  async loweredElsewhere(): Promise<readonly string[]> {
+    if (this.#live.size === 0) return []
+    const changes = this.#changes
+    const { rows } = await this.#sql.query<{ id: string; tier: string }>(
+      'SELECT id, tier FROM tenants WHERE id = ANY($1::text[])',
+      [[...this.#live.keys()]],
+    )
+    if (changes !== this.#changes) return []
+    const lowered: string[] = []
+    for (const { id, tier } of rows) {
+      const tenant = this.#live.get(id)
+      if (!tenant || !isTierName(tier) || tier === tenant.ceiling) continue
+      if (leastTier(tier, tenant.ceiling) === tier) lowered.push(id)
+      tenant.ceiling = tier
+    }
+    return lowered
   }
 
   async list(): Promise<readonly Tenant[]> {
