@@ -165,7 +165,7 @@ class House {
       this.#markets.set(key, new Market({ seed, symbol, depth, startTime }))
     }
     this.#list = [...this.#markets.values()]
-    this.#find = { all: this.#list, find: (key) => this.#markets.get(key) }
+    this.#find = { all: this.#list, find: (key) => this.#findMarket(key) }
     this.floor = new Floor({
       wire,
       markets: this.#find,
@@ -205,6 +205,12 @@ class House {
       })
     }
     return (this.#server.address() as AddressInfo).port
+  }
+
+  #findMarket(key: string): Market | undefined {
+    const market = this.#markets.get(key)
+    if (!market || this.injections.none) return market
+    return this.injections.take('bad-symbol', { symbol: market.symbol }) ? undefined : market
   }
 
   market(symbol: string): Market {
@@ -301,15 +307,16 @@ class House {
     const { pathname: path, searchParams: query } = new URL(request.url ?? '/', 'http://exchange')
     const late = this.limits.rest({ path, query })
     const refusal =
-      this.#refusal('rest') ?? (this.#enforce && late ? { status: 429, retryAfterS: late } : undefined)
+      this.#refusal('rest') ??
+      (this.#enforce && late
+        ? { status: this.#wire.limits.rest?.status ?? 429, retryAfterS: late }
+        : undefined)
     if (refusal)
       return {
         status: refusal.status,
         body: `{"error":${JSON.stringify(REASONS[refusal.status])}}`,
         headers: { 'retry-after': String(refusal.retryAfterS) },
       }
-    const bad = this.#badSymbol(query)
-    if (bad) return bad
     const answer = this.#wire.rest({
       path,
       query,
@@ -320,13 +327,6 @@ class House {
     return this.injections.holds('big-id', {})
       ? { ...answer, body: withBigIds(answer.body, this.#wire.dialect) }
       : answer
-  }
-
-  #badSymbol(query: URLSearchParams): RestAnswer | undefined {
-    const name = query.get('symbol') ?? query.get('instId') ?? query.get('pair')
-    const market = name === null ? undefined : this.#markets.get(name)
-    if (!market || !this.injections.holds('bad-symbol', { symbol: market.symbol })) return undefined
-    return { status: 400, body: this.#wire.dialect.faults.badSymbol ?? '{"error":"invalid symbol"}' }
   }
 
   #refusal(where: 'handshake' | 'rest'): { status: number; retryAfterS: number } | undefined {

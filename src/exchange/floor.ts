@@ -126,18 +126,11 @@ export class Floor {
 
   /** The feed of an ask, made if there is none yet; undefined: a symbol or stream that the venue does not have. */
   #feedFor(client: Client, ask: Subscribing['asks'][number]): Feed | undefined {
-    const { wire, markets, injections } = this.#parts
-    const market = markets.find(wire.keyOfAsk?.(ask, client.path) ?? ask.symbol)
-    if (market && injections.holds('bad-symbol', { symbol: market.symbol })) {
-      injections.take('bad-symbol', { symbol: market.symbol })
-      return undefined
-    }
+    const { wire, markets } = this.#parts
     const own = wire.feedKey?.(ask, client.path) ?? `${ask.channel}|${ask.symbol}|${ask.depth ?? ''}`
     const key = `${ask.stream} ${own}`
-    const known = this.#feeds.get(key)
-    if (known) return known
     const stream = wire.open(ask, client.path, markets)
-    return stream && new Feed(key, ask.stream, stream)
+    return stream && (this.#feeds.get(key) ?? new Feed(key, ask.stream, stream))
   }
 
   #join(client: Client, feed: Feed): void {

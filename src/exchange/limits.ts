@@ -51,9 +51,9 @@ export class Limits {
   subscribe(client: Client, asks: number, subscribing: boolean): LimitName | undefined {
     const late = this.#spend(client, client.subscribes, 'subscribes')
     if (late) return late
-    const { asksPerMessage = Number.POSITIVE_INFINITY, streamsPerConnection = Number.POSITIVE_INFINITY } =
-      this.#limits
-    if (asks > asksPerMessage) return this.#exceeded(client, 'asks-per-message', asks)
+    const { streamsPerConnection = Number.POSITIVE_INFINITY } = this.#limits
+    if (asks > (this.#limits.asksPerMessage?.(client.path) ?? asks))
+      return this.#exceeded(client, 'asks-per-message', asks)
     if (subscribing && client.asks.size + asks > streamsPerConnection)
       return this.#exceeded(client, 'streams', client.asks.size + asks)
     return undefined

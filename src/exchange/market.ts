@@ -3,6 +3,7 @@ import { fixed, MarketModel } from '../connectors/simulator/market-model.ts'
 import { hash, Random } from '../connectors/simulator/random.ts'
 import type { Decimal, Level, Micros } from '../market/event.ts'
 import { OrderBook } from '../market/order-book.ts'
+import { type MarketType, marketOf } from '../market/symbol.ts'
 import { Candles } from './candles.ts'
 
 /** Steps move prices as tenths of a second do, whatever the rate: so the path depends on seed and symbol alone. */
@@ -83,14 +84,13 @@ export class Market {
     const { seed, symbol, depth, startTime } = options
     this.#options = options
     this.symbol = symbol
-    const [pair = '', contract] = symbol.split(':')
-    const [base = '', quote = ''] = pair.split('/')
+    const { base, quote, settle, expiry } = marketOf(symbol) ?? { base: symbol, quote: '' }
     this.base = base
     this.quote = quote
-    this.settle = contract?.split('-')[0]
-    this.expiry = contract?.split('-')[1]
+    this.settle = settle
+    this.expiry = expiry
     // A derivative follows the prices of its pair.
-    this.#model = new MarketModel(seed, pair, MODEL_RATE)
+    this.#model = new MarketModel(seed, `${base}/${quote}`, MODEL_RATE)
     this.#random = new Random(`${seed}|exchange|${symbol}`)
     this.#levels = new BookModel(this.#model, this.#random, depth)
     this.priceDecimals = this.#model.instrument.priceDecimals
@@ -109,8 +109,15 @@ export class Market {
     this.candles = new Candles(this, startTime, this.lastTrade.price)
   }
 
-  get isPerpetual(): boolean {
-    return this.settle !== undefined && this.expiry === undefined
+  get type(): MarketType {
+    return this.settle === undefined ? 'spot' : this.expiry === undefined ? 'swap' : 'future'
+  }
+
+  /** Of dated futures, epoch ms: 8 h UTC of that day. */
+  get expiresAt(): number {
+    const { expiry = '' } = this
+    const [year, month, day] = [0, 2, 4].map((at) => Number(expiry.slice(at, at + 2)))
+    return Date.UTC(2000 + year!, month! - 1, day, 8)
   }
 
   /** `time`: later than the step before. */

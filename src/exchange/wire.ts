@@ -16,8 +16,6 @@ export interface Wire {
   readonly limits: WireLimits
   /** The market's key: the venue's name of it, in a form that is unique at the venue. Undefined: no such symbol here. */
   keyOf(symbol: string): string | undefined
-  /** The key of the market that an ask is about. Default: the ask's symbol. */
-  keyOfAsk?(ask: Ask, path: string): string
   /** Asks whose frames are the same, byte for byte, have the same key. Default: channel, symbol and depth. */
   feedKey?(ask: Ask, path: string): string
   /** Undefined: the venue has no such stream (on this path). */
@@ -30,7 +28,7 @@ export interface Wire {
 
 export interface Markets {
   readonly all: readonly Market[]
-  /** By the venue's key. */
+  /** By the venue's key; not one that the venue does not know any more (`bad-symbol`). */
   find(key: string): Market | undefined
 }
 
@@ -68,13 +66,13 @@ export interface WireLimits {
   /** Requests to subscribe or unsubscribe on one connection. */
   readonly subscribes?: Rate
   readonly streamsPerConnection?: number
-  readonly asksPerMessage?: number
+  asksPerMessage?(path: string): number
   readonly connects?: Rate & { readonly status?: number }
   /** A connection that asked for nothing so long is closed. */
   readonly subscribeWithinMs?: number
   /** A connection on which the client said nothing, and was sent nothing, for so long is closed. */
   readonly idleMs?: number
-  readonly rest?: Rate & { weigh?(path: string, query: URLSearchParams): number }
+  readonly rest?: Rate & { readonly status?: number; weigh?(path: string, query: URLSearchParams): number }
   /** The venue pings, and closes the connection that leaves pings unanswered for so long. */
   readonly pings?: { readonly everyMs: number; readonly silentMs: number }
   /** What a client is told that exceeds a limit; nothing to tell: it is disconnected. */

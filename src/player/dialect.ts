@@ -88,7 +88,7 @@ export interface Dialect {
     ask: Ask,
     bids: readonly Level[],
     asks: readonly Level[],
-    state: Pick<Mirror, 'time' | 'checksum'>,
+    state: BookState,
   ): string
   /** A snapshot of what is no book, for an ask whose first snapshot has passed. */
   latest?(ask: Ask): string | undefined
@@ -147,6 +147,9 @@ export function plainDialect(): Dialect {
     faults: { absurdTime: (frame) => frame, unknownType: (count) => `{"unknown":${count}}` },
   }
 }
+
+/** What a venue says of a book besides its levels. */
+export type BookState = Pick<Mirror, 'time' | 'checksum'> & Partial<Pick<Mirror, 'last'>>
 
 /** Parsed JSON, or undefined. */
 export function parseJson(text: string): unknown {

@@ -1,3 +1,4 @@
+import { venuePair } from '../../market/symbol.ts'
 import type { Ask } from '../../player/dialect.ts'
 import { combined, createDialect } from '../../player/venues/binance.ts'
 import type { MarketCandle } from '../candles.ts'
@@ -9,7 +10,8 @@ import type { RestAnswer, RestRequest, Stream, Wire } from '../wire.ts'
 const SECOND = 1_000_000
 const INVALID_SYMBOL: RestAnswer = { status: 400, body: '{"code":-1121,"msg":"Invalid symbol."}' }
 
-export const nameOf = ({ base, quote }: Market): string => base + quote
+export const nameOf = ({ base, quote, expiry }: Market): string =>
+  base + quote + (expiry === undefined ? '' : `_${expiry}`)
 
 /** Binance spot: https://developers.binance.com/docs/binance-spot-api-docs */
 export function createWire(): Wire {
@@ -17,7 +19,7 @@ export function createWire(): Wire {
     id: 'binance',
     dialect: createDialect(),
     symbols: ['BTC/USDT', 'ETH/USDT', 'SOL/USDT'],
-    keyOf: (symbol) => (/^[A-Z0-9]+\/[A-Z0-9]+$/.test(symbol) ? symbol.replace('/', '') : undefined),
+    keyOf: (symbol) => venuePair(symbol, (base, quote) => base + quote),
     // `/stream` wraps what `/ws` does not.
     feedKey,
     acknowledgesAll: true,
@@ -101,9 +103,10 @@ function tradeText(name: string, { id, price, size, takerBuys, time }: MarketTra
 }
 
 /** A trade is an aggregate of its own. */
-export function aggTradeText(name: string, { id, price, size, takerBuys, time }: MarketTrade): string {
+export function aggTradeText(name: string, trade: MarketTrade, end = ',"M":true'): string {
+  const { id, price, size, takerBuys, time } = trade
   const at = ms(time)
-  return `{"e":"aggTrade","E":${at},"s":"${name}","a":${id},"p":"${price}","q":"${size}","f":${id},"l":${id},"T":${at},"m":${!takerBuys},"M":true}`
+  return `{"e":"aggTrade","E":${at},"s":"${name}","a":${id},"p":"${price}","q":"${size}","f":${id},"l":${id},"T":${at},"m":${!takerBuys}${end}}`
 }
 
 export function bestText({ book }: Market): string {
@@ -112,7 +115,7 @@ export function bestText({ book }: Market): string {
   return `"b":"${bid}","B":"${bidSize}","a":"${ask}","A":"${askSize}"`
 }
 
-function dayText(name: string, now: Market): string {
+export function dayText(name: string, now: Market): string {
   const { day, lastTrade, time } = now
   return (
     `{"e":"24hrTicker","E":${ms(time)},"s":"${name}","p":"${priceChange(day.open, lastTrade.price, now)}","P":"0.000",` +
@@ -147,11 +150,17 @@ export function rest(
   request: RestRequest,
   prefix: string,
   instrument: (market: Market) => object,
-  head: (market: Market) => string = () => '',
+  more: {
+    /** Of a book, behind its id. */
+    readonly head?: (market: Market) => string
+    /** Of what futures have besides. */
+    readonly about?: (what: string, market: Market) => object | undefined
+  } = {},
 ): RestAnswer | undefined {
   const { path, query, markets } = request
   if (!path.startsWith(`${prefix}/`)) return undefined
   const what = path.slice(prefix.length + 1)
+  const about = (one: Market) => aboutMarket(what, one) ?? more.about?.(what, one)
   if (what === 'ping') return { body: '{}' }
   if (what === 'time') return { body: `{"serverTime":${Date.now()}}` }
   const market = markets.find(query.get('symbol') ?? '')
@@ -161,13 +170,13 @@ export function rest(
     return json({ timezone: 'UTC', serverTime: Date.now(), rateLimits: [], exchangeFilters: [], symbols })
   }
   if (!market) {
-    const list = markets.all.map((one) => aboutMarket(what, one))
+    const list = markets.all.map(about)
     return list.includes(undefined) ? undefined : json(list)
   }
   switch (what) {
     case 'depth': {
       const then = request.bookOf(market)
-      return { body: snapshotText(then, limitOf(query, 100, 5_000), head(then)) }
+      return { body: snapshotText(then, limitOf(query, 100, 5_000), more.head?.(then)) }
     }
     case 'trades':
     case 'historicalTrades':
@@ -177,8 +186,8 @@ export function rest(
     case 'klines':
       return candles(market, query)
     default: {
-      const about = aboutMarket(what, market)
-      return about && json(about)
+      const told = about(market)
+      return told && json(told)
     }
   }
 }

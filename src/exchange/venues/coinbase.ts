@@ -1,4 +1,5 @@
 import type { Level } from '../../market/event.ts'
+import { venuePair } from '../../market/symbol.ts'
 import { createDialect } from '../../player/venues/coinbase.ts'
 import type { Market, MarketTrade } from '../market.ts'
 import { bookStream, tradeStream } from '../streams.ts'
@@ -16,7 +17,7 @@ export function createWire(): Wire {
     id: 'coinbase',
     dialect: createDialect(),
     symbols: ['BTC/USD', 'ETH/USD', 'SOL/USD'],
-    keyOf: (symbol) => (/^[A-Z0-9]+\/[A-Z0-9]+$/.test(symbol) ? symbol.replace('/', '-') : undefined),
+    keyOf: (symbol) => venuePair(symbol, (base, quote) => `${base}-${quote}`),
     // All names of a channel have the same frames.
     feedKey: () => '',
     open(ask, _path, markets) {

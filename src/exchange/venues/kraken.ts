@@ -1,3 +1,4 @@
+import { venuePair } from '../../market/symbol.ts'
 import type { Ask } from '../../player/dialect.ts'
 import { createDialect } from '../../player/venues/kraken.ts'
 import type { MarketCandle } from '../candles.ts'
@@ -18,7 +19,7 @@ export function createWire(): Wire {
     id: 'kraken',
     dialect,
     symbols: ['BTC/USD', 'ETH/USD', 'SOL/USD'],
-    keyOf: (symbol) => (isPair(symbol) ? symbol : undefined),
+    keyOf: (symbol) => venuePair(symbol, (base, quote) => `${base}/${quote}`),
     feedKey: ({ stream, depth, snapshot }) => `${stream} ${depth ?? ''} ${snapshot ?? ''}`,
     open(ask, _path, markets) {
       if (ask.channel === 'instrument') return instruments(markets.all)
@@ -26,7 +27,7 @@ export function createWire(): Wire {
       if (!market) return undefined
       return ask.channel === 'book' ? bookOf(market, ask) : streamOf(market, ask)
     },
-    rest,
+    rest: (request) => rest(request, (market) => market.symbol),
     limits: {
       ...LIMITS,
       excess(limit, message) {
@@ -47,8 +48,6 @@ export function createWire(): Wire {
     })
   }
 }
-
-export const isPair = (symbol: string): boolean => /^[A-Z0-9]+\/[A-Z0-9]+$/.test(symbol)
 
 /** What is known of the venue's limits, and they are the same for both protocols. */
 export const LIMITS: Wire['limits'] = {
@@ -153,14 +152,21 @@ const answer = (result: unknown): RestAnswer => ({ body: JSON.stringify({ error:
 /** The venue answers wrong requests with 200. */
 const failed = (error: string): RestAnswer => ({ body: JSON.stringify({ error: [error] }) })
 
-export function rest({ path, query, markets, bookOf }: RestRequest): RestAnswer | undefined {
+/** `keyOf`: of a market's key, which is its name on the WebSocket. */
+export function rest(
+  { path, query, markets, bookOf }: RestRequest,
+  keyOf: (market: Market) => string,
+): RestAnswer | undefined {
   const what = /^\/0\/public\/(\w+)$/.exec(path)?.[1]
   if (what === 'Time') return answer({ unixtime: Math.floor(Date.now() / 1_000) })
   if (what === 'SystemStatus') return answer({ status: 'online', timestamp: new Date().toISOString() })
   if (what === 'Assets') return answer(assets(markets.all))
   const wanted = query.get('pair')?.split(',')
   const pairs = wanted
-    ? wanted.map((name) => markets.all.find((one) => [altName(one), v1Name(one), one.symbol].includes(name)))
+    ? wanted.map((name) => {
+        const found = markets.all.find((one) => [altName(one), v1Name(one), one.symbol].includes(name))
+        return found && markets.find(keyOf(found))
+      })
     : markets.all
   if (!pairs.every((pair) => pair !== undefined)) return failed('EQuery:Unknown asset pair')
   const byName = (tell: (market: Market) => unknown) =>
