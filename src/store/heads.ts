@@ -21,12 +21,16 @@ export class Heads {
     this.#stored = stored
   }
 
-  /** False: the event is of an owner that was replaced. Events are given in the order in which they came. */
-  accept(topicId: number, event: EncodedEvent): boolean {
+  /**
+   * `fenced`: of an owner that was replaced. `new`: beyond all that is stored of the topic, so not stored yet. Events are
+   * given in the order in which they came.
+   */
+  judge(topicId: number, event: EncodedEvent): 'fenced' | 'new' | 'doubtful' {
     const head = this.#moved.get(topicId) ?? this.#stored.get(topicId)
-    if (head && event.epoch < head.epoch) return false
-    if (!head || event.epoch > head.epoch || event.seq > head.seq) this.#moved.set(topicId, event)
-    return true
+    if (head && event.epoch < head.epoch) return 'fenced'
+    if (head && event.epoch === head.epoch && event.seq <= head.seq) return 'doubtful'
+    this.#moved.set(topicId, event)
+    return 'new'
   }
 
   moved(): ReadonlyMap<number, EncodedEvent> {

@@ -1,25 +1,30 @@
 import { FeedgateError } from '../errors.ts'
 import type { Micros } from '../market/event.ts'
 import { parseTopic, type Topic } from '../market/topic.ts'
+import type { CompactRow } from './compact.ts'
 import type { GapQuery, HistoryQuery, Page, Sql, StoredEvent } from './store.ts'
-import { GAPS, microsOf, tableOf, timeOf } from './tables.ts'
+import { type EventTable, GAPS, microsOf, tableOf, timeOf } from './tables.ts'
 
 /** Where a page ended: events are read by (receivedTime, topic, epoch, seq). */
 type Position = readonly [receivedTime: Micros, topic: string, epoch: number, seq: number]
 
-export interface EventRow {
+/** An event as its columns have it: whole, or in parts where it is stored without its bytes. */
+export type EventRow = {
   readonly received_time: Micros
   readonly name: string
   readonly epoch: number
   readonly seq: number
-  readonly body: string
+} & ({ readonly body: string } | ({ readonly body: null } & CompactRow))
+
+const KEY_COLUMNS = `${microsOf('e.received_time')} as received_time, t.name,
+  e.epoch::float8 as epoch, e.seq::float8 as seq`
+
+export function eventColumns(table: EventTable): string {
+  return `${KEY_COLUMNS}, ${table.bodyColumns}`
 }
 
-export const EVENT_COLUMNS = `${microsOf('e.received_time')} as received_time, t.name,
-  e.epoch::float8 as epoch, e.seq::float8 as seq, e.body`
-
 export async function history(sql: Sql, query: HistoryQuery): Promise<Page<StoredEvent>> {
-  return readPage(sql, tableOf(query.channel).name, query, new Conditions())
+  return readPage(sql, tableOf(query.channel), query, new Conditions())
 }
 
 /** Holes that reach into the time asked for, whenever they were declared. */
@@ -28,7 +33,7 @@ export async function gaps(sql: Sql, query: GapQuery): Promise<Page<StoredEvent>
   const where = new Conditions()
   if (from !== undefined) where.add('e.to_time >= ?', timeOf, from)
   if (to !== undefined) where.add('e.from_time < ?', timeOf, to)
-  return readPage(sql, GAPS.name, others, where)
+  return readPage(sql, GAPS, others, where)
 }
 
 /** Conditions joined by `and`, and the values of their `?`. */
@@ -42,6 +47,13 @@ class Conditions {
     this.#texts.push(text.replace('?', as(`$${this.values.length}`)))
   }
 
+  copy(): Conditions {
+    const copied = new Conditions()
+    copied.values.push(...this.values)
+    copied.#texts.push(...this.#texts)
+    return copied
+  }
+
   toString(): string {
     return this.#texts.length > 0 ? this.#texts.join(' and ') : 'true'
   }
@@ -49,37 +61,109 @@ class Conditions {
 
 async function readPage(
   sql: Sql,
-  table: string,
+  table: EventTable,
   query: Partial<HistoryQuery> & { readonly limit: number },
   where: Conditions,
 ): Promise<Page<StoredEvent>> {
   const after = query.cursor === undefined ? undefined : readCursor(query.cursor)
   const topics = await matchingTopics(sql, query)
-  if (topics.length === 0) return { items: [], next: null }
-  // One topic is asked for as such: then its own index gives the order.
-  const single = topics.length === 1
-  if (single) where.add('e.topic_id = ?', (v) => `${v}::integer`, topics[0])
-  else where.add('e.topic_id = any(?)', (v) => `${v}::integer[]`, topics)
-  if (query.from !== undefined) where.add('e.received_time >= ?', time, query.from)
-  if (query.to !== undefined) where.add('e.received_time < ?', time, query.to)
-  if (after) afterPosition(where, after)
-  const { rows } = await sql.query<EventRow>(
-    `select ${EVENT_COLUMNS} from ${table} e join topics t on t.id = e.topic_id
-     where ${where} order by e.received_time, ${single ? '' : 't.name, '}e.epoch, e.seq limit $${where.values.length + 1}`,
-    [...where.values, query.limit + 1],
-  )
-  const items = rows.slice(0, query.limit).map(storedEvent)
+  const wanted = query.limit + 1
+  const from = Math.max(query.from ?? 0, after?.[0] ?? 0)
+  const until = query.to ?? MAX_TIME
+  const read = (since: Micros, upto: Micros, limit: number) =>
+    readRows(sql, table, topics, [since, upto], after, where, limit)
+  const rows: EventRow[] = []
+  if (topics.length === 1) rows.push(...(await read(from, until, wanted)))
+  else if (topics.length > 1)
+    for await (const some of inSteps(sql, table, topics, from, until, () => wanted - rows.length, read))
+      rows.push(...some)
+  const items = rows.slice(0, query.limit).map((row) => storedEvent(row, table))
   const last = rows.length > query.limit ? items.at(-1) : undefined
   return { items, next: last ? writeCursor(last) : null }
+}
+
+/** Beyond this no time is stored; it is still a timestamp. */
+const MAX_TIME: Micros = 2 ** 53 - 1
+/** The first step of a read over many topics. */
+const FIRST_STEP: Micros = 100_000
+
+/**
+ * Many topics are read in steps of time that grow until they are worth their statement: an index by topic and time is all
+ * there is, and what one statement finds and throws away stays small.
+ */
+async function* inSteps(
+  sql: Sql,
+  table: EventTable,
+  topics: readonly number[],
+  from: Micros,
+  until: Micros,
+  missing: () => number,
+  read: (since: Micros, upto: Micros, limit: number) => Promise<readonly EventRow[]>,
+): AsyncGenerator<readonly EventRow[]> {
+  let since: Micros | undefined = from
+  for (let step = FIRST_STEP; missing() > 0; ) {
+    since = await firstTime(sql, table, topics, since, until)
+    if (since === undefined) return
+    const upto = Math.min(since + step, until)
+    const limit = missing()
+    const rows = await read(since, upto, limit)
+    yield rows
+    if (rows.length < limit / 4) step *= 4
+    since = upto
+  }
+}
+
+async function firstTime(
+  sql: Sql,
+  table: EventTable,
+  topics: readonly number[],
+  from: Micros,
+  until: Micros,
+): Promise<Micros | undefined> {
+  const { rows } = await sql.query<{ first: Micros | null }>(
+    `select ${microsOf('min(first)')} as first
+     from unnest($1::integer[]) as one (topic_id) cross join lateral (
+       select min(e.received_time) as first from ${table.name} e
+       where e.topic_id = one.topic_id and e.received_time >= ${time('$2')} and e.received_time < ${time('$3')}
+     ) found`,
+    [topics, from, until],
+  )
+  return rows[0]?.first ?? undefined
+}
+
+/** Each topic is asked by itself, for its own index gives the order. */
+async function readRows(
+  sql: Sql,
+  table: EventTable,
+  topics: readonly number[],
+  [since, upto]: readonly [Micros, Micros],
+  after: Position | undefined,
+  conditions: Conditions,
+  limit: number,
+): Promise<readonly EventRow[]> {
+  const where = conditions.copy()
+  where.add('e.received_time >= ?', time, since)
+  where.add('e.received_time < ?', time, upto)
+  if (after) afterPosition(where, after)
+  const next = where.values.length
+  const { rows } = await sql.query<EventRow>(
+    `select ${eventColumns(table)}
+     from topics t cross join lateral (
+       select * from ${table.name} e where e.topic_id = t.id and ${where}
+       order by e.received_time, e.epoch, e.seq limit $${next + 1}
+     ) e
+     where t.id = any($${next + 2}::integer[])
+     order by e.received_time, t.name, e.epoch, e.seq limit $${next + 1}`,
+    [...where.values, limit, topics],
+  )
+  return rows
 }
 
 function time(placeholder: string): string {
   return timeOf(`${placeholder}::float8`)
 }
 
-/** The first condition says less than the second; it is what an index on the time can use. */
 function afterPosition(where: Conditions, [receivedTime, topic, epoch, seq]: Position): void {
-  where.add('e.received_time >= ?', time, receivedTime)
   const at = where.values.length
   where.values.push(topic, epoch, seq)
   where.add(
@@ -106,13 +190,14 @@ async function matchingTopics(
   return rows.map((row) => row.id)
 }
 
-export function storedEvent(row: EventRow): StoredEvent {
+export function storedEvent(row: EventRow, table: EventTable): StoredEvent {
+  const topic = storedTopic(row.name)
   return {
-    topic: storedTopic(row.name),
+    topic,
     epoch: row.epoch,
     seq: row.seq,
     receivedTime: row.received_time,
-    body: row.body,
+    body: row.body ?? table.shape!.text(topic, row),
   }
 }
 

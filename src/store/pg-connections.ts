@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { FeedgateError } from '../errors.ts'
-import type { Sql } from './store.ts'
+import type { RecordingSql } from './sql.ts'
 
 /** How long a new connection, or a turn at one of the pool's, may take. */
 const CONNECT_MS = 5_000
@@ -21,7 +21,7 @@ export interface PoolOptions {
 }
 
 /** A bounded pool of connections as an `Sql`. Calls wait while the server is away and then fail with `store-unavailable`. */
-export class PgConnections implements Sql {
+export class PgConnections implements RecordingSql {
   readonly #options: PoolOptions
   readonly #pool: pg.Pool
 
@@ -40,7 +40,11 @@ export class PgConnections implements Sql {
     return this.#use((client) => run<Row>(client, text, values))
   }
 
-  transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+  copy(into: string, rows: Uint8Array<ArrayBuffer>): Promise<void> {
+    return this.#use((client) => copy(client, into, rows))
+  }
+
+  transaction<T>(work: (sql: RecordingSql) => Promise<T>): Promise<T> {
     return this.#use((client) => inTransaction(client, work))
   }
 
@@ -84,7 +88,7 @@ export class PgConnections implements Sql {
 }
 
 /** One connection of its own, without a limit of time: for migrations and upkeep. The caller ends it. */
-export async function connectOnce(url: string): Promise<Sql & { end(): Promise<void> }> {
+export async function connectOnce(url: string): Promise<RecordingSql & { end(): Promise<void> }> {
   const client = new pg.Client(configOf(url))
   client.on('error', () => undefined)
   try {
@@ -96,6 +100,7 @@ export async function connectOnce(url: string): Promise<Sql & { end(): Promise<v
   }
   return {
     query: (text, values) => run(client, text, values),
+    copy: (into, rows) => copy(client, into, rows),
     transaction: (work) => inTransaction(client, work),
     end: () => client.end().catch(() => undefined),
   }
@@ -161,9 +166,46 @@ async function run<Row>(
   return { rows: (Array.isArray(result) ? result.at(-1)?.rows : result.rows) ?? [] }
 }
 
-async function inTransaction<T>(client: pg.ClientBase, work: (sql: Sql) => Promise<T>): Promise<T> {
-  const inside: Sql = {
+function copy(client: pg.ClientBase, into: string, rows: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.query(new CopyIn(into, rows, (error) => (error ? reject(error) : resolve())))
+  })
+}
+
+interface CopyConnection extends pg.Connection {
+  sendCopyFromChunk(chunk: Uint8Array): void
+  endCopyFrom(): void
+}
+
+/**
+ * The rows follow the statement at once, in one piece, for a batch is bounded: a server that refuses the statement skips
+ * them. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
+ */
+class CopyIn extends pg.Query {
+  readonly #statement: string
+  readonly #rows: Uint8Array
+
+  constructor(into: string, rows: Uint8Array, done: (error: Error | null | undefined) => void) {
+    const statement = `copy ${into} from stdin (format binary)`
+    super(statement, done)
+    this.#statement = statement
+    this.#rows = rows
+  }
+
+  override submit = (connection: pg.Connection): void => {
+    connection.query(this.#statement)
+    const copying = connection as CopyConnection
+    copying.sendCopyFromChunk(this.#rows)
+    copying.endCopyFrom()
+  }
+
+  handleCopyInResponse(): void {}
+}
+
+async function inTransaction<T>(client: pg.ClientBase, work: (sql: RecordingSql) => Promise<T>): Promise<T> {
+  const inside: RecordingSql = {
     query: (text, values) => run(client, text, values),
+    copy: (into, rows) => copy(client, into, rows),
     transaction: (nested) => nested(inside),
   }
   await client.query('begin')

@@ -19,8 +19,10 @@ export interface ThreadData {
 export interface Statement {
   readonly id: number
   readonly text: string
-  /** Without values `text` may hold several statements; the rows are the last one's. Bytes are UTF-8 text. */
+  /** Without values `text` may hold several statements; the rows are the last one's. */
   readonly values?: readonly unknown[]
+  /** What a COPY from `/dev/blob` reads. */
+  readonly blob?: Uint8Array<ArrayBuffer>
 }
 
 export type Reply =
@@ -77,18 +79,13 @@ function open(folder: string): Promise<PGlite> {
   return PGlite.create({ dataDir: folder, postgresqlconf: SETTINGS })
 }
 
-async function run(db: PGlite, { id, text, values }: Statement): Promise<Reply> {
+async function run(db: PGlite, { id, text, values, blob }: Statement): Promise<Reply> {
   try {
+    if (blob) return { id, rows: (await db.query(text, [], { blob: new Blob([blob]) })).rows }
     if (values === undefined) return { id, rows: (await db.exec(text)).at(-1)?.rows ?? [] }
-    return { id, rows: (await db.query<unknown>(text, values.map(asText))).rows }
+    return { id, rows: (await db.query<unknown>(text, [...values])).rows }
   } catch (cause) {
     const error = cause as Error & { code?: string }
     return { id, error: { message: error.message, ...(error.code ? { code: error.code } : {}) } }
   }
-}
-
-function asText(value: unknown): unknown {
-  return value instanceof Uint8Array
-    ? Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString()
-    : value
 }

@@ -4,8 +4,8 @@ import { Worker } from 'node:worker_threads'
 import { FeedgateError } from '../errors.ts'
 import { migrate } from './migrate.ts'
 import type { Reply, Statement, ThreadData } from './pglite-worker.ts'
-import { createSqlStore, type Database } from './sql.ts'
-import type { Sql, Store } from './store.ts'
+import { createSqlStore, type Database, type RecordingSql } from './sql.ts'
+import type { Store } from './store.ts'
 
 /** How long a statement waits for the database to open before it fails with `store-unavailable`. */
 const PATIENCE_MS = 30_000
@@ -61,7 +61,8 @@ function makeWritable(dataDir: string): void {
 }
 
 class PgliteDatabase implements Database {
-  readonly sql: Sql
+  readonly sql: RecordingSql
+  readonly recording: RecordingSql
   readonly #dataDir: string
   readonly #log: Log | undefined
   readonly #patienceMs: number
@@ -80,8 +81,10 @@ class PgliteDatabase implements Database {
     this.#ready.catch(() => undefined)
     this.sql = {
       query: async (text, values) => (await this.#opened()).query(text, values),
+      copy: async (into, rows) => (await this.#opened()).copy(into, rows),
       transaction: async (work) => (await this.#opened()).transaction(work),
     }
+    this.recording = this.sql
   }
 
   ready(): Promise<void> {
@@ -166,7 +169,7 @@ class PgliteDatabase implements Database {
  * The worker as an `Sql`. It has one session, so statements and transactions take turns, in the order of their calls;
  * what waits is bounded by the callers, each of whom awaits its answer.
  */
-class DatabaseThread implements Sql {
+class DatabaseThread implements RecordingSql {
   readonly opened: Promise<void>
   /** Why the thread ended; never rejects. */
   readonly ended: Promise<string>
@@ -205,9 +208,14 @@ class DatabaseThread implements Sql {
     return this.#takeTurn(() => this.#run<Row>(text, values))
   }
 
-  transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
-    const inside: Sql = {
+  copy(into: string, rows: Uint8Array<ArrayBuffer>): Promise<void> {
+    return this.#takeTurn(() => this.#copy(into, rows))
+  }
+
+  transaction<T>(work: (sql: RecordingSql) => Promise<T>): Promise<T> {
+    const inside: RecordingSql = {
       query: (text, values) => this.#run(text, values),
+      copy: (into, rows) => this.#copy(into, rows),
       transaction: (nested) => nested(inside),
     }
     return this.#takeTurn(async () => {
@@ -240,13 +248,21 @@ class DatabaseThread implements Sql {
     return turn
   }
 
-  #run<Row>(text: string, values?: readonly unknown[]): Promise<{ readonly rows: readonly Row[] }> {
+  async #run<Row>(text: string, values?: readonly unknown[]): Promise<{ readonly rows: readonly Row[] }> {
+    return { rows: (await this.#post({ text, ...(values ? { values } : {}) })) as readonly Row[] }
+  }
+
+  /** The bytes are moved to the thread, not copied. */
+  async #copy(into: string, rows: Uint8Array<ArrayBuffer>): Promise<void> {
+    await this.#post({ text: `copy ${into} from '/dev/blob' (format binary)`, blob: rows }, [rows.buffer])
+  }
+
+  #post(statement: Omit<Statement, 'id'>, moved: ArrayBuffer[] = []): Promise<readonly unknown[]> {
     if (this.#over !== undefined) return Promise.reject(unavailable(this.#over))
     const id = ++this.#lastId
-    const statement: Statement = { id, text, ...(values ? { values } : {}) }
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve: (rows) => resolve({ rows: rows as readonly Row[] }), reject })
-      this.#worker.postMessage(statement, movable(values))
+      this.#waiting.set(id, { resolve, reject })
+      this.#worker.postMessage({ ...statement, id } satisfies Statement, moved)
     })
   }
 
@@ -263,17 +279,6 @@ class DatabaseThread implements Sql {
     this.#waiting.clear()
     return reason
   }
-}
-
-/** Byte values are moved to the thread, not copied, where nothing else lives in their buffer. */
-function movable(values: readonly unknown[] = []): ArrayBuffer[] {
-  return values.flatMap((value) =>
-    value instanceof Uint8Array &&
-    value.buffer instanceof ArrayBuffer &&
-    value.byteLength === value.buffer.byteLength
-      ? [value.buffer]
-      : [],
-  )
 }
 
 /** Run from sources (tests) on a Node that cannot run TypeScript, the thread is the built one; `pretest` builds it. */

@@ -3,59 +3,102 @@ import type { EncodedEvent } from '../market/encoded-event.ts'
 import type { Topic } from '../market/topic.ts'
 import { signals } from '../signals.ts'
 import { BookImager } from './book-images.ts'
-import { advanceHeads, lockHeads } from './heads.ts'
+import { advanceHeads, type Heads, lockHeads } from './heads.ts'
 import { claimOffsets } from './offsets.ts'
+import { rowsOf } from './rows.ts'
+import type { RecordingSql } from './sql.ts'
 import type { Sql } from './store.ts'
 import { type EventTable, GAP, GAPS, tableOf } from './tables.ts'
 
 /** Of malformed input so much is kept; the rest says no more. */
 const MAX_LETTER_BYTES = 1 << 20
 
-/** Writes batches: rows, what is derived from them, and where the bus goes on, in one transaction. */
+/** A row is there already, which the heads said it is not: 23505, on a hypertable with the name of a chunk. */
+const DUPLICATE = '23505'
+
+/**
+ * Writes batches: rows, what is derived from them, and where the bus goes on, in one transaction. What the heads of the
+ * topics prove to be new is copied, twice as fast as it can be inserted; what may be stored already is inserted unless it
+ * is (docs/decisions/0007).
+ */
 export class Recording {
-  readonly #sql: Sql
+  readonly #sql: RecordingSql
   /** Integer ids of topics; bounded as `topicOf`'s own table is. */
   readonly #topicIds = new Map<Topic, number>()
   readonly #imager = new BookImager()
 
-  constructor(sql: Sql) {
+  constructor(sql: RecordingSql) {
     this.#sql = sql
   }
 
   async record(batch: BusBatch): Promise<void> {
     await this.#internTopics(batch.events)
-    const accepted = await this.#sql.transaction(async (tx) => {
-      if (batch.offsets) await claimOffsets(tx, batch.offsets)
-      const events = await this.#unfenced(tx, batch.events)
-      await this.#insertEvents(tx, events)
-      if (batch.deadLetters.length > 0) await insertDeadLetters(tx, batch.deadLetters)
-      return events
+    const accepted = await this.#store(batch, false).catch((error: { code?: unknown }) => {
+      // Rows that somebody else put there: slower, and whatever is there.
+      if (error.code === DUPLICATE) return this.#store(batch, true)
+      throw error
     })
     tellOfFenced(batch.events, accepted)
     await this.#insertImages(accepted)
   }
 
-  /**
-   * Without the events of owners that were replaced. The heads of the topics are locked first and moved on, so that of
-   * two recorders with events of the same topic one waits for the other.
-   */
-  async #unfenced(tx: Sql, events: readonly EncodedEvent[]): Promise<readonly EncodedEvent[]> {
-    if (events.length === 0) return events
+  /** Answers the events that are stored now: all but those of owners that were replaced. */
+  #store(batch: BusBatch, isDoubtful: boolean): Promise<readonly EncodedEvent[]> {
+    return this.#sql.transaction(async (tx) => {
+      if (batch.offsets && batch.offsets.size > 0) await claimOffsets(tx, batch.offsets)
+      const accepted = batch.events.length > 0 ? await this.#storeEvents(tx, batch.events, isDoubtful) : []
+      if (batch.deadLetters.length > 0) await insertDeadLetters(tx, batch.deadLetters)
+      return accepted
+    })
+  }
+
+  async #storeEvents(
+    tx: RecordingSql,
+    events: readonly EncodedEvent[],
+    isDoubtful: boolean,
+  ): Promise<readonly EncodedEvent[]> {
+    // Of two recorders with events of the same topic one waits here for the other.
     const heads = await lockHeads(tx, new Set(this.#ids(events)))
-    const accepted = events.filter((event) => heads.accept(this.#topicIds.get(event.topic)!, event))
-    await advanceHeads(tx, heads)
+    const { accepted, fresh, doubtful } = this.#judge(events, heads, isDoubtful)
+    let working = advanceHeads(tx, heads)
+    for (const [table, of] of fresh) {
+      // While the server stores one table, the rows of the next are put together.
+      working.catch(() => undefined)
+      const rows = rowsOf(table, of, this.#idOf)
+      await working
+      working = tx.copy(target(table.name, table), rows)
+    }
+    await working
+    for (const [table, of] of doubtful) await this.#insertUnlessStored(tx, table, of)
+    const odds = newestOfEachKey(accepted.filter((event) => event.topic.channel === 'odds'))
+    if (odds.length > 0) await this.#updateOdds(tx, odds)
     return accepted
   }
 
-  async #insertEvents(tx: Sql, events: readonly EncodedEvent[]): Promise<void> {
-    const tables = new Map<EventTable, EncodedEvent[]>()
+  #judge(events: readonly EncodedEvent[], heads: Heads, isDoubtful: boolean) {
+    const accepted: EncodedEvent[] = []
+    const fresh = new Map<EventTable, EncodedEvent[]>()
+    const doubtful = new Map<EventTable, EncodedEvent[]>()
     for (const event of events) {
+      const verdict = heads.judge(this.#idOf(event), event)
+      if (verdict === 'fenced') continue
+      accepted.push(event)
+      const tables = verdict === 'new' && !isDoubtful ? fresh : doubtful
       add(tables, tableOf(event.topic.channel), event)
       if (event.type === GAP) add(tables, GAPS, event)
     }
-    for (const [table, of] of tables) await this.#insert(tx, table.insert, of)
-    const odds = newestOfEachKey(events.filter((event) => event.topic.channel === 'odds'))
-    if (odds.length > 0) await this.#updateOdds(tx, odds)
+    return { accepted, fresh, doubtful }
+  }
+
+  async #insertUnlessStored(
+    tx: RecordingSql,
+    table: EventTable,
+    events: readonly EncodedEvent[],
+  ): Promise<void> {
+    await tx.query(`create temporary table incoming (like ${table.name}) on commit drop`)
+    await tx.copy(target('incoming', table), rowsOf(table, events, this.#idOf))
+    await tx.query(`insert into ${table.name} select * from incoming on conflict do nothing`)
+    await tx.query('drop table incoming')
   }
 
   /** Outside the transaction: an id that was given stays given when the batch fails. */
@@ -92,25 +135,29 @@ export class Recording {
     }
   }
 
-  #ids(events: readonly EncodedEvent[]): number[] {
-    return events.map((event) => this.#topicIds.get(event.topic)!)
-  }
+  readonly #idOf = (event: EncodedEvent): number => this.#topicIds.get(event.topic)!
 
-  async #insert(tx: Sql, statement: string, events: readonly EncodedEvent[]): Promise<void> {
-    await tx.query(statement, [this.#ids(events), jsonArray(events)])
+  #ids(events: readonly EncodedEvent[]): number[] {
+    return events.map(this.#idOf)
   }
 
   async #updateOdds(tx: Sql, events: readonly EncodedEvent[]): Promise<void> {
     await tx.query(
-      `insert into odds_current as kept (topic_id, key, body, epoch, seq, received_time)
-       select topic_id, key, body::text, epoch, seq, to_timestamp("receivedTime" / 1e6::float8)
-       from rows from (unnest($1::integer[]), unnest($2::text[]), json_array_elements($3::json),
-                       json_to_recordset($3::json) as (epoch bigint, seq bigint, "receivedTime" float8))
-         as batch (topic_id, key, body, epoch, seq, "receivedTime")
+      `insert into odds_current as kept (topic_id, key, received_time, epoch, seq, body)
+       select topic_id, key, to_timestamp(received_time / 1e6::float8), epoch, seq, body
+       from unnest($1::integer[], $2::text[], $3::float8[], $4::bigint[], $5::bigint[], $6::text[])
+         as batch (topic_id, key, received_time, epoch, seq, body)
        on conflict (topic_id, key) do update
          set body = excluded.body, epoch = excluded.epoch, seq = excluded.seq, received_time = excluded.received_time
          where (excluded.epoch, excluded.seq) > (kept.epoch, kept.seq)`,
-      [this.#ids(events), events.map((event) => event.key), jsonArray(events)],
+      [
+        this.#ids(events),
+        events.map((event) => event.key),
+        events.map((event) => event.receivedTime),
+        events.map((event) => event.epoch),
+        events.map((event) => event.seq),
+        events.map((event) => event.bytes.toString()),
+      ],
     )
   }
 
@@ -135,6 +182,10 @@ export class Recording {
   }
 }
 
+function target(name: string, table: EventTable): string {
+  return `${name} (${table.columns.join(', ')})`
+}
+
 function add(tables: Map<EventTable, EncodedEvent[]>, table: EventTable, event: EncodedEvent): void {
   const events = tables.get(table)
   if (events) events.push(event)
@@ -147,22 +198,6 @@ function newestOfEachKey(events: readonly EncodedEvent[]): EncodedEvent[] {
   for (const event of events)
     if (event.key !== undefined) newest.set(`${event.topic.id}\n${event.key}`, event)
   return [...newest.values()]
-}
-
-/** The bodies as they are, joined into one JSON array, in a buffer of its own that can be moved to a thread. */
-function jsonArray(events: readonly EncodedEvent[]): Uint8Array {
-  const [OPEN, COMMA, CLOSE] = [0x5b, 0x2c, 0x5d]
-  let length = 1 + events.length
-  for (const event of events) length += event.bytes.length
-  const joined = Buffer.from(new ArrayBuffer(length))
-  let at = 0
-  for (const event of events) {
-    joined[at] = at === 0 ? OPEN : COMMA
-    joined.set(event.bytes, at + 1)
-    at += 1 + event.bytes.length
-  }
-  joined[at] = CLOSE
-  return joined
 }
 
 async function insertDeadLetters(tx: Sql, letters: readonly DeadLetter[]): Promise<void> {

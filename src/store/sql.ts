@@ -2,19 +2,29 @@ import type { BusBatch } from '../bus/bus.ts'
 import { bookAt } from './book-images.ts'
 import { candles } from './candles.ts'
 import { positions } from './heads.ts'
-import { EVENT_COLUMNS, type EventRow, gaps, history, storedEvent } from './history.ts'
+import { type EventRow, eventColumns, gaps, history, storedEvent } from './history.ts'
 import { latest } from './latest.ts'
 import { readOffsets } from './offsets.ts'
 import { Recording } from './record.ts'
 import type { Sql, Store, StoredEvent } from './store.ts'
+import { tableOf } from './tables.ts'
+
+const ODDS = tableOf('odds')
+
+/** What recording uses beside statements. */
+export interface RecordingSql extends Sql {
+  /** `into`: a table and its columns; `rows` in COPY's binary format, given away. */
+  copy(into: string, rows: Uint8Array<ArrayBuffer>): Promise<void>
+  transaction<T>(work: (sql: RecordingSql) => Promise<T>): Promise<T>
+}
 
 /** A database that a store stands on: what an adapter brings. */
 export interface Database {
   /** Statements wait until the database is open and migrated. */
   readonly sql: Sql
-  /** Where reads of history and recording do not share connections with others and each other, theirs; else `sql`. */
+  /** Where reads of history do not share connections with others, theirs; else `sql`. */
   readonly reads?: Sql
-  readonly recording?: Sql
+  readonly recording: RecordingSql
   ready(): Promise<void>
   fault(): string | undefined
   close(): Promise<void>
@@ -23,7 +33,7 @@ export interface Database {
 /** The store's statements, the same for every engine that speaks PostgreSQL 15. */
 export function createSqlStore(database: Database): Store {
   const { sql, reads = sql } = database
-  const recording = new Recording(database.recording ?? sql)
+  const recording = new Recording(database.recording)
   return {
     sql,
     ready: () => database.ready(),
@@ -47,10 +57,10 @@ async function oddsCurrent(
   sources: readonly string[] | undefined,
 ): Promise<readonly StoredEvent[]> {
   const { rows } = await sql.query<EventRow>(
-    `select ${EVENT_COLUMNS} from odds_current e join topics t on t.id = e.topic_id
+    `select ${eventColumns(ODDS)} from odds_current e join topics t on t.id = e.topic_id
      where t.channel = 'odds' and t.symbol = $1 and ($2::text[] is null or t.source = any($2::text[]))
      order by e.received_time, t.name, e.epoch, e.seq`,
     [eventId, sources ?? null],
   )
-  return rows.map(storedEvent)
+  return rows.map((row) => storedEvent(row, ODDS))
 }

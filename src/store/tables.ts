@@ -1,7 +1,8 @@
 import type { Channel, EventType } from '../market/event.ts'
+import { COMPACT_TICKER, COMPACT_TRADE, type CompactShape } from './compact.ts'
 
 /** A column beside those that every event has, and the field of the event's JSON that it is taken from. */
-interface Column {
+export interface Column {
   readonly name: string
   readonly field: string
   /** `micros`: an integer of µs that becomes a timestamptz. */
@@ -10,8 +11,13 @@ interface Column {
 
 export interface EventTable {
   readonly name: string
-  /** Stores a batch of events: `$1` topic ids, `$2` their bodies as one JSON array, in the same order. */
-  readonly insert: string
+  /** Of `e`, that `eventBody` makes an event's text of. */
+  readonly bodyColumns: string
+  /** As COPY takes them, in the order in which `rows.ts` writes them. */
+  readonly columns: readonly string[]
+  readonly own: readonly Column[]
+  /** Where an event may be stored without its bytes. */
+  readonly shape?: CompactShape
 }
 
 function columns(type: Column['type'], ...names: string[]): Column[] {
@@ -32,27 +38,23 @@ export function microsOf(time: string): string {
   return `(extract(epoch from ${time}) * 1000000)::float8`
 }
 
-/**
- * The database takes the columns from the JSON itself, so that no event is taken apart on the event loop that serves
- * clients; the elements of a `json` array are kept to the byte. Of the ways measured on PGlite it is also the fastest.
- */
-function eventTable(name: string, own: readonly Column[]): EventTable {
-  const fields = own.map(({ field, type }) => `"${field}" ${type === 'micros' ? 'float8' : type}`)
-  const values = own.map(({ field, type }) => (type === 'micros' ? timeOf(`"${field}"`) : `"${field}"`))
-  const record = ['epoch bigint', 'seq bigint', '"sourceTime" float8', '"receivedTime" float8', ...fields]
-  const names = record.map((field) => field.slice(0, field.lastIndexOf(' ')))
+const COMMON = ['topic_id', 'received_time', 'epoch', 'seq', 'event_time', 'body']
+/** Of tables with a shape. */
+const COMPACT = ['published', 'flags', 'venue_first', 'venue_last']
+
+function eventTable(name: string, own: readonly Column[], shape?: CompactShape): EventTable {
+  const names = own.map((column) => column.name)
+  const parts = [
+    `${microsOf('e.event_time')} as event_time, e.published, e.flags`,
+    'e.venue_first::float8 as venue_first, e.venue_last::float8 as venue_last',
+    `array[${names.map((column) => `e.${column}::text`).join(', ')}] as own`,
+  ]
   return {
     name,
-    insert: `insert into ${name}
-      (${['topic_id', 'body', 'epoch', 'seq', 'received_time', 'event_time', ...own.map((column) => column.name)].join(', ')})
-      select ${[
-        ...['topic_id', 'body::text', 'epoch', 'seq', timeOf('"receivedTime"')],
-        ...[timeOf('coalesce("sourceTime", "receivedTime")'), ...values],
-      ].join(', ')}
-      from rows from (unnest($1::integer[]), json_array_elements($2::json),
-                      json_to_recordset($2::json) as (${record.join(', ')}))
-        as batch (topic_id, body, ${names.join(', ')})
-      on conflict do nothing`,
+    own,
+    bodyColumns: shape ? `e.body, ${parts.join(', ')}` : 'e.body',
+    columns: [...COMMON, ...(shape ? COMPACT : []), ...names],
+    ...(shape ? { shape } : {}),
   }
 }
 
@@ -62,12 +64,17 @@ const TABLES: Partial<Record<Channel, EventTable>> = {
   ticker: eventTable(
     'events_ticker',
     columns('numeric', 'bid', 'bid_size', 'ask', 'ask_size', 'last', 'open', 'high', 'low', 'volume'),
+    COMPACT_TICKER,
   ),
-  trades: eventTable('events_trade', [
-    { name: 'trade_id', field: 'id', type: 'text' },
-    ...columns('numeric', 'price', 'size'),
-    ...columns('text', 'side'),
-  ]),
+  trades: eventTable(
+    'events_trade',
+    [
+      { name: 'trade_id', field: 'id', type: 'text' },
+      ...columns('numeric', 'price', 'size'),
+      ...columns('text', 'side'),
+    ],
+    COMPACT_TRADE,
+  ),
   orderbook: eventTable('events_book', columns('text', 'kind')),
   ohlcv: eventTable('events_ohlcv', [
     ...columns('micros', 'open_time'),

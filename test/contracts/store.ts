@@ -1,6 +1,8 @@
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { encodeEvent } from '../../src/market/encode.ts'
 import type { EncodedEvent } from '../../src/market/encoded-event.ts'
-import type { BookPayload, Level, Payload } from '../../src/market/event.ts'
+import type { BookPayload, Level, Payload, Trade } from '../../src/market/event.ts'
 import { OrderBook } from '../../src/market/order-book.ts'
 import { type Topic, topicOf } from '../../src/market/topic.ts'
 import { signals } from '../../src/signals.ts'
@@ -85,6 +87,73 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
             },
           ])
         }
+      })
+
+      it('gives back trades and tickers byte for byte, in the usual shape or not, with their numbers beside', async () => {
+        const digits = (min: number, max: number) =>
+          fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: min, maxLength: max })
+        const decimal = fc
+          .tuple(fc.constantFrom('', '-'), digits(1, 25), fc.option(digits(1, 20)))
+          .map(([sign, whole, rest]) => `${sign}${whole}${rest === null ? '' : `.${rest}`}`)
+        const id = fc.option(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 }), { nil: undefined })
+        const trades = fc.record({
+          type: fc.constant('trade' as const),
+          id: id.filter((text) => !text?.includes('\0')),
+          price: decimal,
+          size: decimal,
+          side: fc.constantFrom('buy' as const, 'sell' as const, 'unknown' as const),
+        })
+        const fields = ['bid', 'bidSize', 'ask', 'askSize', 'last', 'open', 'high', 'low', 'volume'] as const
+        const tickers = fc.record(
+          {
+            type: fc.constant('ticker' as const),
+            ...Object.fromEntries(fields.map((field) => [field, decimal])),
+          },
+          { requiredKeys: ['type'] },
+        )
+        const envelopes = fc.record({
+          late: fc.constantFrom(-1, 0, 1, 3_000_000_000),
+          published: fc.constantFrom(0, 7, -5, 5_000_000_000),
+          flags: fc.constantFrom(undefined, [], ['simulated'], ['backfilled', 'simulated']),
+          venueSeq: fc.constantFrom(undefined, [1, 2], [0, 9_007_199_254_740_993n]),
+          prevSeq: fc.constantFrom(undefined, undefined, undefined, 4),
+        })
+        const samples = fc.sample(fc.tuple(fc.oneof(trades, tickers), envelopes), { numRuns: 600, seed: 5 })
+        const ticker = freshTopic('ticker')
+        const trading = freshTopic('trades')
+        const events = samples.map(([payload, { late, published, ...rest }], i) => {
+          const receivedTime = START + i * 10
+          const envelope = {
+            ...{ epoch: START, seq: i + 1, receivedTime, publishedTime: receivedTime + published },
+            ...(late === 0 ? {} : { sourceTime: receivedTime - late }),
+            ...Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)),
+          }
+          const topic = payload.type === 'trade' ? trading : ticker
+          return encodeEvent(topic, envelope, payload as Payload)
+        })
+        await record(events)
+        for (const topic of [ticker, trading]) {
+          const { items } = await store.history({
+            channel: topic.channel,
+            subject: topic.subject,
+            limit: 1_000,
+          })
+          const expected = events.filter((event) => event.topic === topic)
+          expect(items.map((event) => event.body)).toEqual(expected.map((event) => event.bytes.toString()))
+        }
+        const { rows } = await store.sql.query<{ price: string; id: string | null; compact: boolean }>(
+          'select price::text, trade_id as id, body is null as compact from events_trade e join topics t on t.id = topic_id where name = $1 order by seq',
+          [trading.id],
+        )
+        const sent = events.filter((event) => event.topic === trading).map((event) => event.payload as Trade)
+        expect(rows.map((row) => row.id ?? undefined)).toEqual(sent.map((one) => one.id))
+        expect(rows.filter((row) => row.compact).length).toBeGreaterThan(rows.length / 20)
+        // As numeric prints it: no needless zeros in front, no negative zero.
+        const printed = (text: string) => {
+          const plain = text.replace(/^(-?)0+(?=\d)/, '$1')
+          return /[1-9]/.test(plain) ? plain : plain.replace('-', '')
+        }
+        expect(rows.map((row) => row.price)).toEqual(sent.map((one) => printed(one.price)))
       })
 
       it('stores an event once, however often and in whatever company it comes', async () => {

@@ -5,3 +5,6 @@ import { freshDatabase, withEngines } from './engines.ts'
 await withEngines(['postgres'], ({ postgres }) => {
   describeStore('postgres', async () => createPostgresStore({ url: (await freshDatabase(postgres)).url }))
 })
+await withEngines(['timescale'], ({ timescale }) => {
+  describeStore('timescale', async () => createPostgresStore({ url: (await freshDatabase(timescale)).url }))
+})
