@@ -18,7 +18,10 @@ export interface CcxtConnectors {
 
 /** Loads ccxt. Rejects with `venue-unavailable` where that cannot be had. */
 export async function loadCcxtConnectors(): Promise<CcxtConnectors> {
-  const library = await loadCcxt()
+  return createCcxtConnectors(await loadCcxt())
+}
+
+export function createCcxtConnectors(library: CcxtLibrary): CcxtConnectors {
   /** One for each exchange, so that its markets and REST limits are shared; bounded by the exchanges there are. */
   const connectors = new Map<string, Connector | undefined>()
   return {
@@ -58,7 +61,8 @@ function ccxtConnector(library: CcxtLibrary, exchangeId: string): Connector | un
     subscriptionsPerLink: 200,
     connects: { count: 10, perMs: 10_000 },
     credentials: credentialsOf(description),
-    route: () => '',
+    // Several exchanges of ccxt do not tell the timeframes of a symbol apart: each has its own exchange object.
+    route: ({ channel, timeframe }) => (channel === 'ohlcv' ? `ohlcv ${timeframe}` : ''),
     bookDepth: depth,
     refuse: ({ channel }: Subscription) =>
       channels.includes(channel)

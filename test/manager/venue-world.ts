@@ -43,7 +43,12 @@ export function temporaryFolder(): string {
 /** `dataDir`: state is kept there from one start to the next; `record`: positions are noted as a recorder does. */
 export async function startUpstream(
   sources: readonly SourceSpec[],
-  options: { readonly dataDir?: string; readonly record?: boolean } = {},
+  options: {
+    readonly dataDir?: string
+    readonly record?: boolean
+    readonly connectors?: Connectors
+    readonly log?: Log
+  } = {},
 ): Promise<Upstream> {
   const dataDir = options.dataDir ?? temporaryFolder()
   const events: EncodedEvent[] = []
@@ -51,7 +56,7 @@ export async function startUpstream(
   const bus = createEmbeddedBus()
   const positions = openPositions(join(dataDir, 'positions'))
   connectors ??= loadConnectors()
-  const loaded = await connectors
+  const loaded = options.connectors ?? (await connectors)
   await prepareConnectors(loaded, sources)
   const manager = createManager({
     connectors: loaded,
@@ -61,7 +66,7 @@ export async function startUpstream(
     positions,
     leases: createMemoryLeases(now),
     vault: createVault('a key of the tests, long enough for one'),
-    log: SILENT,
+    log: options.log ?? SILENT,
   })
   const reading = new AbortController()
   const read = async () => {

@@ -93,11 +93,18 @@ function listen(client: CcxtClient, tap: Tap): void {
       // The socket failed: its error handler has told everyone.
     }
   }
-  const send = client.send
+  const { send, future } = client
   client.send = (message) => {
     tap.sent(typeof message === 'string' ? message : JSON.stringify(message))
-    return send.call(client, message)
+    return handled(send.call(client, message))
   }
+  client.future = (hash) => handled(future.call(client, hash))
+}
+
+/** ccxt leaves some of its promises to nobody: their rejection would end the program. */
+function handled<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
 }
 
 /** Sides of ccxt's books compare prices with `===` and negate them: text, which `number = String` may bring, breaks them. */

@@ -62,6 +62,7 @@ export interface CcxtClient {
   deliverLoop(): Promise<void>
   onMessage(event: { data: string | Buffer }): void
   send(message: unknown): Promise<unknown>
+  future(hash: string): Promise<unknown>
   onError(error: Error): void
   close(): void
 }

@@ -53,7 +53,11 @@ export class TradesReader implements Reader {
   }
 
   read(result: unknown, emit: (update: Decoded) => void): void {
-    for (const trade of result as readonly CcxtTrade[]) emit(decodeTrade(trade, this.#symbol))
+    // Some venues send the newest first.
+    const trades = (result as readonly CcxtTrade[]).toSorted(
+      (a, b) => (a.timestamp ?? 0) - (b.timestamp ?? 0),
+    )
+    for (const trade of trades) emit(decodeTrade(trade, this.#symbol))
   }
 }
 
