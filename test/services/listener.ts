@@ -28,6 +28,8 @@ export class Listener {
   /** Messages that are no events: `resync`, `slow`, `error`, … */
   readonly notices: Message[] = []
   connections = 0
+  /** Subscriptions refused, in whole or in part; asked for again, as a patient client does. */
+  refusals = 0
   readonly #urls: readonly string[]
   readonly #apiKey: string
   readonly #subscriptions: readonly object[]
@@ -71,12 +73,25 @@ export class Listener {
       const connection = this.connections
       client.socket.on('open', () => {
         this.connections++
-        for (const subscription of this.#subscriptions) client.send({ type: 'subscribe', ...subscription })
+        for (const id of this.#subscriptions.keys()) this.#subscribe(client, id)
       })
-      client.socket.on('message', () => this.#take(client.messages.splice(0), connection))
+      client.socket.on('message', () => {
+        const messages = client.messages.splice(0)
+        this.#take(messages, connection)
+        for (const { type, id, rejected } of messages) {
+          if (type !== 'subscribed' || !rejected) continue
+          this.refusals++
+          setTimeout(() => this.#subscribe(client, id as number), RETRY_MS)
+        }
+      })
       await client.closed
       if (!this.#closed) await sleep(RETRY_MS)
     }
+  }
+
+  #subscribe(client: Client, id: number): void {
+    if (client.socket.readyState !== client.socket.OPEN) return
+    client.send({ type: 'subscribe', id, ...this.#subscriptions[id] })
   }
 
   #take(messages: readonly Message[], connection: number): void {

@@ -65,10 +65,11 @@ await withEngines(['postgres', 'kafka', 'redis'], ({ postgres, kafka, redis }) =
       const mover = new Listener([left.url, right.url], key, [TRADES]).open()
       const stayer = new Listener([right.url, left.url], key, [TRADES]).open()
       try {
-        await until(() => mover.count() > 200 && stayer.count() > 200, 30_000)
+        const said = () => `${mover.describe()}; ${stayer.describe()}`
+        await until(() => mover.count() > 200 && stayer.count() > 200, 30_000, said)
         await left.kill()
         const before = mover.count()
-        await until(() => mover.connections === 2 && mover.count() > before + 200, 30_000)
+        await until(() => mover.connections === 2 && mover.count() > before + 200, 30_000, said)
       } finally {
         await Promise.all([mover.close(), stayer.close()])
       }

@@ -42,7 +42,12 @@ async function audits(node: { url: string }, exchange: Exchange): Promise<Audit[
   }
 }
 
-function print(blows: readonly BlowReport[], found: readonly Audit[], readings: readonly Reading[]): void {
+function print(
+  blows: readonly BlowReport[],
+  found: readonly Audit[],
+  readings: readonly Reading[],
+  listeners: readonly Listener[],
+): void {
   const away = new Map<string, number[]>()
   for (const { victim, awayMs } of blows) away.set(victim, [...(away.get(victim) ?? []), awayMs])
   const sum = <T>(list: readonly T[], of: (item: T) => number) =>
@@ -55,7 +60,8 @@ function print(blows: readonly BlowReport[], found: readonly Audit[], readings: 
     `  stored ${sum(found, (a) => a.stored)} events in ${sum(found, (a) => a.epochs)} epochs; in reported gaps ` +
       `${sum(found, (a) => a.inGaps)} trades; lost ${sum(found, (a) => a.lost.length)}, doubled ${sum(found, (a) => a.doubled.length)}`,
     `  clients saw ${sum(readings, (r) => r.events)} events, ${sum(readings, (r) => r.holes)} holes that they could see, ` +
-      `${sum(readings, (r) => r.undetected.length)} that they could not`,
+      `${sum(readings, (r) => r.undetected.length)} that they could not; ` +
+      `refused on reconnecting ${sum(listeners, (l) => l.refusals)} times`,
   ]
   console.log(lines.join('\n'))
 }
@@ -118,7 +124,7 @@ await withEngines(['postgres', 'kafka', 'redis'], ({ postgres, kafka, redis }) =
           for (const { seen } of listeners)
             readings.push(readAgainst(seen.get(`venue|trades|${symbol}`) ?? [], places))
         }
-        print(blows, found, readings)
+        print(blows, found, readings, listeners)
         for (const audit of found) expect(audit).toMatchObject({ lost: [], doubled: [], broken: [] })
         for (const reading of readings) {
           expect(reading).toMatchObject({ undetected: [], unstored: [], disordered: [] })
