@@ -25,6 +25,13 @@ create table source_status (
   updated_at  timestamptz not null default now()
 );
 
+-- The venue's list, as the owner read it last.
+create table source_instruments (
+  source       text primary key,
+  instruments  text not null,                   -- JSON
+  updated_at   timestamptz not null default now()
+);
+
 -- What an admin asked of a source on a node that does not run it. Answered once, then deleted by who asked.
 create table source_commands (
   id           bigint generated always as identity primary key,

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Bus } from '../bus/bus.ts'
 import { now as wallClock } from '../clock.ts'
-import type { Connector, Connectors, Credentials, Subscription } from '../connectors/connector.ts'
+import type { Connector, Connectors, Credentials, Instrument, Subscription } from '../connectors/connector.ts'
 import { subscriptionKey } from '../connectors/connector.ts'
 import { FeedgateError } from '../errors.ts'
 import type { Log } from '../gateway/gateway.ts'
@@ -285,6 +285,10 @@ class Supervisor implements OwningManager {
 
   licence(source: string): 'open' | 'restricted' | undefined {
     return this.#sources.get(source)?.licence
+  }
+
+  async instruments(source: string): Promise<readonly Instrument[] | undefined> {
+    return this.#sources.get(source)?.instruments
   }
 
   notifications(): readonly Notification[] {

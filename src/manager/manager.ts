@@ -1,3 +1,4 @@
+import type { Instrument } from '../connectors/connector.ts'
 import type { Channel, Micros, SourceState } from '../market/event.ts'
 import type { Topic } from '../market/topic.ts'
 
@@ -112,6 +113,8 @@ export interface Manager {
   topics(): Iterable<Topic>
   /** Is the source there, and may only tenants with a grant see it? */
   licence(source: string): 'open' | 'restricted' | undefined
+  /** As the venue listed them within the last hour or so; undefined while no list is known. */
+  instruments(source: string): Promise<readonly Instrument[] | undefined>
   notifications(): readonly Notification[]
   /** Connects what the settings and earlier admins asked for. */
   start(): Promise<void>

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Instrument } from '../connectors/connector.ts'
 import { FeedgateError } from '../errors.ts'
 import type { Log } from '../gateway/gateway.ts'
 import type { Topic } from '../market/topic.ts'
@@ -107,6 +108,8 @@ class Reports {
   readonly #sql: Sql
   /** By source: what was written last, and when the next is due (monotonic ms). */
   readonly #written = new Map<string, { report: string; topics: string; dueAt: number }>()
+  /** By source: the list written last. */
+  readonly #instruments = new Map<string, readonly Instrument[]>()
   #sweptAt = 0
 
   constructor(manager: OwningManager, sql: Sql) {
@@ -139,7 +142,19 @@ class Reports {
       this.#written.clear()
       throw error
     }
+    for (const { id } of statuses) await this.#writeInstruments(id)
     await this.#sweep(time, new Set(statuses.map(({ id }) => id)))
+  }
+
+  async #writeInstruments(source: string): Promise<void> {
+    const instruments = await this.#manager.instruments(source)
+    if (!instruments || this.#instruments.get(source) === instruments) return
+    await this.#sql.query(
+      `insert into source_instruments (source, instruments) values ($1, $2)
+       on conflict (source) do update set instruments = excluded.instruments, updated_at = now()`,
+      [source, JSON.stringify(instruments)],
+    )
+    this.#instruments.set(source, instruments)
   }
 
   /** Under the lease only: a node that lost it must not overwrite what the new owner reports. */
@@ -166,10 +181,14 @@ class Reports {
   async #sweep(time: number, running: ReadonlySet<string>): Promise<void> {
     const owned = new Set(this.#manager.owned())
     const gone = [...this.#written.keys()].filter((source) => !running.has(source))
-    for (const source of gone) this.#written.delete(source)
+    for (const source of gone) {
+      this.#written.delete(source)
+      this.#instruments.delete(source)
+    }
     const disconnected = gone.filter((source) => owned.has(source))
     if (disconnected.length > 0)
-      await this.#sql.query('delete from source_status where source = any($1::text[])', [disconnected])
+      for (const table of ['source_status', 'source_instruments'])
+        await this.#sql.query(`delete from ${table} where source = any($1::text[])`, [disconnected])
     if (time - this.#sweptAt < COMMAND_LIFE_S * 1_000) return
     this.#sweptAt = time
     await this.#sql.query(

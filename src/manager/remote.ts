@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Instrument } from '../connectors/connector.ts'
 import { type ErrorCode, FeedgateError } from '../errors.ts'
 import type { Log } from '../gateway/gateway.ts'
 import { parseTopic, type Topic } from '../market/topic.ts'
@@ -93,6 +94,14 @@ class RemoteManager implements Manager {
 
   licence(source: string): 'open' | 'restricted' | undefined {
     return this.#known.get(source)?.report.status.licence
+  }
+
+  async instruments(source: string): Promise<readonly Instrument[] | undefined> {
+    const { rows } = await this.#sql.query<{ instruments: string }>(
+      'select instruments from source_instruments where source = $1',
+      [source],
+    )
+    return rows[0] && (JSON.parse(rows[0].instruments) as readonly Instrument[])
   }
 
   notifications(): readonly Notification[] {

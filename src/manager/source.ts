@@ -1,4 +1,10 @@
-import type { Connector, Credentials, LinkOptions, Subscription } from '../connectors/connector.ts'
+import type {
+  Connector,
+  Credentials,
+  Instrument,
+  LinkOptions,
+  Subscription,
+} from '../connectors/connector.ts'
 import { subscriptionKey } from '../connectors/connector.ts'
 import type { Log } from '../gateway/gateway.ts'
 import type { Micros, SourceState } from '../market/event.ts'
@@ -15,7 +21,7 @@ import type { TopicWriter, Writers } from './topic-writer.ts'
 /** Of a frame that could not be read, so much is kept. */
 const MAX_LETTER_BYTES = 64 * 1024
 const INSTRUMENTS_RETRY_MS = 300_000
-const INSTRUMENTS_REFRESH_MS = 6 * 3_600_000
+const INSTRUMENTS_REFRESH_MS = 3_600_000
 
 const RECONNECT: Required<ReconnectSpec> = { baseMs: 500, capMs: 30_000, maxRetries: 10, giveUp: false }
 
@@ -46,6 +52,8 @@ export class Source {
   readonly #feeds = new Map<string, Feed>()
   readonly #lanes: Lane[] = []
   readonly #ended = new AbortController()
+  /** As the venue lists them; undefined while no list is known. */
+  instruments: readonly Instrument[] | undefined
   #symbols: ReadonlySet<string> | undefined
   #instrumentsTimer: NodeJS.Timeout | undefined
   #state: SourceState = 'connecting'
@@ -261,6 +269,7 @@ export class Source {
     let againMs = INSTRUMENTS_REFRESH_MS
     try {
       const instruments = await connector.fetchInstruments(this.#options, this.#ended.signal)
+      this.instruments = instruments
       this.#symbols = new Set(instruments.map((instrument) => instrument.symbol))
       this.#refuseSilent(`not among the instruments of ${connector.kind}`, (symbol) => this.lacks(symbol))
     } catch (error) {

@@ -3,6 +3,7 @@ import type { GatewayPorts } from '../gateway.ts'
 import { candlesRoutes } from './candles.ts'
 import { gapsRoutes } from './gaps.ts'
 import { historyRoutes } from './history.ts'
+import { instrumentsRoutes } from './instruments.ts'
 import { latestRoutes } from './latest.ts'
 import { notImplementedRoutes } from './not-implemented.ts'
 import { oddsRoutes } from './odds.ts'
@@ -23,6 +24,7 @@ export function apiRoutes(ports: GatewayPorts): RoutePlugin {
       candlesRoutes,
       orderBookRoutes,
       gapsRoutes,
+      instrumentsRoutes,
       oddsRoutes,
     ])
       await server.register(routes(ports))
@@ -30,7 +32,6 @@ export function apiRoutes(ports: GatewayPorts): RoutePlugin {
       notImplementedRoutes([
         ['POST', '/v1/messages'],
         ['GET', '/v1/messages/:id'],
-        ['GET', '/v1/instruments'],
         ['GET', '/v1/usage'],
         ['GET', '/v1/webhooks'],
         ['POST', '/v1/webhooks'],

@@ -267,7 +267,7 @@ describe('a request that cannot be served', () => {
       'bad-request',
       /field name holds a control character/,
     ],
-    ['of a later version', () => gateway.get('/v1/instruments'), 501, 'not-implemented', /instruments/],
+    ['of a later version', () => gateway.get('/v1/webhooks'), 501, 'not-implemented', /webhooks/],
     ['of a later version, of the admin', () => gateway.get('/admin/audit'), 501, 'not-implemented', /audit/],
     [
       'of a later version, to be posted',

@@ -6,6 +6,7 @@ import type { TierName } from '../../../src/auth/auth.ts'
 import { createAuth } from '../../../src/auth/create-auth.ts'
 import { createRateLimits } from '../../../src/auth/rate-limit.ts'
 import { createMemoryCache } from '../../../src/cache/memory.ts'
+import type { Instrument } from '../../../src/connectors/connector.ts'
 import { FeedgateError } from '../../../src/errors.ts'
 import type { GatewayPorts } from '../../../src/gateway/gateway.ts'
 import { createServer } from '../../../src/gateway/server.ts'
@@ -57,6 +58,9 @@ export class Desk {
     }
   }
 
+  /** By source. */
+  readonly instruments = new Map<string, readonly Instrument[]>()
+
   manager(): Manager {
     const act = (name: string) => async (request: SourceRequest) => {
       this.asked.push({ act: name, request })
@@ -80,6 +84,7 @@ export class Desk {
       status: status as Manager['status'],
       topics: () => this.topics.map(({ topic }) => topic),
       licence: (source) => this.licences.get(source),
+      instruments: async (source) => this.instruments.get(source),
       notifications: () => [{ time: 1, source: 'quiet', what: 'retries exhausted' }],
       start: async () => {},
       close: async () => {},
