@@ -2,6 +2,7 @@ import type { Bus } from '../bus/bus.ts'
 import { FeedgateError } from '../errors.ts'
 import type { EncodedEvent } from '../market/encoded-event.ts'
 import { signals } from '../signals.ts'
+import { traceStage } from '../tracing/tracing.ts'
 import type { Cache } from './cache.ts'
 
 const RETRY_MS = 100
@@ -14,8 +15,10 @@ const MAX_RETRY_MS = 1_000
 export async function runRelay(ports: { bus: Bus; cache: Cache }, signal: AbortSignal): Promise<void> {
   for await (const { events } of ports.bus.subscribe('relay', signal)) {
     if (events.length === 0) continue
+    const began = performance.now()
     if (!(await applyAtLast(ports.cache, events, signal))) return
     signals.cacheSet.emit({ count: events.length })
+    traceStage('relay', events, began)
   }
 }
 
