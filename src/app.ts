@@ -1,14 +1,14 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Auth, TierName } from './auth/auth.ts'
-import { createAuth } from './auth/create-auth.ts'
+import { type AuthOptions, createAuth, type WatchingAuth } from './auth/create-auth.ts'
 import { runRelay } from './cache/relay.ts'
 import { now } from './clock.ts'
 import type { Config } from './config.ts'
 import { loadConnectors } from './connectors/registry.ts'
 import { type DataDir, openDataDir } from './data-dir.ts'
 import { DEMO_SOURCES } from './demo.ts'
-import { type Engines, isClustered, openEngines, openStore } from './engines.ts'
+import { type Counters, type Engines, isClustered, openCounters, openEngines, openStore } from './engines.ts'
 import { FeedgateError } from './errors.ts'
 import type { Log, OperationsPorts } from './gateway/gateway.ts'
 import { createOperationsServer, createServer } from './gateway/server.ts'
@@ -48,7 +48,8 @@ const CLIENT_GRACE_MS = 300
 /** Keys and tenants without a gateway, for commands. */
 export function openAuth(config: Config): { auth: Auth; store: Store } {
   const store = openStore(config, SILENT)
-  return { store, auth: buildAuth(config, loadSecrets(config), store, [], [], () => 'open') }
+  const auth = buildAuth({ config, secrets: loadSecrets(config), store }, { licence: () => 'open' })
+  return { store, auth }
 }
 
 export async function createApp(config: Config, roles: ReadonlySet<Role>, log: Log): Promise<App> {
@@ -105,7 +106,7 @@ async function assemble(parts: Parts): Promise<App> {
     // Everything that reads the bus is there before the first event is published: nothing is missed.
     if (roles.has('recorder')) running.push(runRecorder({ bus, store, positions, log }, ingest.signal))
     if (roles.has('relay')) running.push(runRelay({ bus, cache }, readers.signal))
-    if (gateway) running.push(gateway.hub.run(readers.signal))
+    if (gateway) running.push(gateway.run(readers.signal))
     await listen(server, config)
     if (gateway) dataDir.announce({ url: urlOf(server, config), adminKey: localAdminKey })
     await owner?.start()
@@ -117,6 +118,7 @@ async function assemble(parts: Parts): Promise<App> {
 
   const stop = async () => {
     await gateway?.hub.close(CLIENT_GRACE_MS)
+    gateway?.counters.close()
     await owner?.close()
     ingest.abort()
     readers.abort()
@@ -166,20 +168,36 @@ function specsOf(sources: NonNullable<Config['sources']>, vault: Vault): readonl
   )
 }
 
+interface Gateway {
+  readonly server: FastifyInstance
+  readonly hub: ClientHub
+  readonly counters: Counters
+  run(signal: AbortSignal): Promise<void>
+}
+
 /** What clients connect to, not yet listening. */
 async function createGateway(
-  { config, secrets, engines }: Parts,
+  { config, secrets, engines, log }: Parts,
   manager: Manager,
   operations: OperationsPorts,
   demoKeys: readonly { tier: TierName; key: string }[],
   localAdminKey: string,
-): Promise<{ server: FastifyInstance; hub: ClientHub }> {
-  const { store, cache, limits } = engines
-  const licence = (id: string) => manager.licence(id)
+): Promise<Gateway> {
+  const { store, cache } = engines
+  const counters = openCounters(config, log)
+  const auth = buildAuth(
+    { config, secrets, store },
+    {
+      licence: (id) => manager.licence(id),
+      demoKeys,
+      localAdminKeys: [localAdminKey],
+      ...(counters.tickets && { tickets: counters.tickets }),
+    },
+  )
   const ports = {
     ...operations,
-    auth: buildAuth(config, secrets, store, demoKeys, [localAdminKey], licence),
-    limits,
+    auth,
+    limits: counters.limits,
     manager,
     seal: createVault(secrets.secretsKey).seal,
     cache,
@@ -188,17 +206,23 @@ async function createGateway(
     now,
   }
   const hub = createHub(ports)
-  return { hub, server: await createServer(ports, [webSocketRoutes(ports, hub)]) }
+  const server = await createServer(ports, [webSocketRoutes(ports, hub)])
+  const run = async (signal: AbortSignal) => {
+    // Keys and ceilings are changed at other nodes too.
+    await Promise.all([hub.run(signal), ...(config.databaseUrl ? [auth.watch(signal)] : [])])
+  }
+  return { server, hub, counters, run }
+}
+
+type AuthParts = Pick<AuthOptions, 'licence' | 'tickets'> & {
+  readonly demoKeys?: AuthOptions['demoKeys']
+  readonly localAdminKeys?: readonly string[]
 }
 
 function buildAuth(
-  config: Config,
-  secrets: Secrets,
-  store: Store,
-  demoKeys: readonly { tier: TierName; key: string }[],
-  localAdminKeys: readonly string[],
-  licence: (source: string) => 'open' | 'restricted' | undefined,
-): Auth {
+  { config, secrets, store }: { config: Config; secrets: Secrets; store: Store },
+  { licence, tickets, demoKeys = [], localAdminKeys = [] }: AuthParts,
+): WatchingAuth {
   const { jwtExternalIssuer: issuer, jwtAudience: audience, jwtPublicKey, jwksUrl } = config
   return createAuth({
     store,
@@ -213,6 +237,7 @@ function buildAuth(
       : { anonymous: { tier: config.anonymousTier, tenant: config.demo ? 'demo' : 'anonymous' } }),
     licence,
     demoKeys,
+    ...(tickets && { tickets }),
   })
 }
 

@@ -1,6 +1,9 @@
 import { join } from 'node:path'
 import type { RateLimits } from './auth/auth.ts'
 import { createRateLimits } from './auth/rate-limit.ts'
+import { createRedisRateLimits } from './auth/rate-limit-redis.ts'
+import type { Tickets } from './auth/tickets.ts'
+import { createRedisTickets } from './auth/tickets-redis.ts'
 import type { Bus } from './bus/bus.ts'
 import { createEmbeddedBus } from './bus/embedded.ts'
 import { createKafkaBus } from './bus/kafka.ts'
@@ -35,7 +38,6 @@ export interface Engines {
   readonly bus: Bus
   readonly store: Store
   readonly cache: Cache
-  readonly limits: RateLimits
   /** What the manager keeps: in the database that nodes share, else in `DATA_DIR`. */
   readonly desired: DesiredState
   readonly positions: Positions
@@ -56,7 +58,6 @@ export function openEngines(config: Config, dataDir: DataDir, log: Log): Engines
     bus,
     store,
     cache,
-    limits: createRateLimits(),
     desired,
     positions,
     leases,
@@ -72,6 +73,25 @@ export function openEngines(config: Config, dataDir: DataDir, log: Log): Engines
       positions.close()
     },
   }
+}
+
+/** What gateways count together, where they have a place for it. */
+export interface Counters {
+  readonly limits: RateLimits
+  /** Absent: tickets are this process's own. */
+  readonly tickets?: Tickets
+  close(): void
+}
+
+export function openCounters({ redisUrl: url }: Config, log: Log): Counters {
+  if (url === undefined) return { limits: createRateLimits(), close: () => {} }
+  const limits = createRedisRateLimits({ url, log })
+  const tickets = createRedisTickets({ url, log })
+  const close = () => {
+    limits.close()
+    tickets.close()
+  }
+  return { limits, tickets, close }
 }
 
 export function openStore(config: Config, log: Log): Store {
