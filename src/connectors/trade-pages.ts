@@ -22,11 +22,7 @@ export async function fetchTradePages(
   while (pages.length < MAX_PAGES && !complete) {
     const page = await get(request.path(symbol, wanted, cursor))
     pages.push(page.trades)
-    const farthest = forward ? page.trades.at(-1) : page.trades[0]
-    const reached =
-      farthest && (forward ? isLate(farthest, wanted, numbered) : isEarly(farthest, wanted, numbered))
-    // Forward, the end of what there is is the end; backward, the venue may remember too little.
-    complete = reached ?? (forward && page.trades.length === 0)
+    complete = forward ? isPast(page.trades, wanted, numbered) : reachesBack(page.trades, wanted, numbered)
     if (page.cursor === undefined || page.cursor === cursor) {
       complete ||= forward
       break
@@ -38,6 +34,18 @@ export async function fetchTradePages(
     trades: all.slice(startOf(all, wanted)).filter((trade) => isWanted(trade, wanted, numbered)),
     complete,
   }
+}
+
+/** Pages that go on have come to what is known again, or to the end of what there is. */
+function isPast(trades: readonly DecodedEvent[], wanted: TradesWanted, numbered: boolean): boolean {
+  const newest = trades.at(-1)
+  return newest === undefined || isLate(newest, wanted, numbered)
+}
+
+/** Pages that go back have come to what is known. The end of what there is proves nothing: venues forget. */
+function reachesBack(trades: readonly DecodedEvent[], wanted: TradesWanted, numbered: boolean): boolean {
+  const oldest = trades[0]
+  return startOf(trades, wanted) > 0 || (oldest !== undefined && isEarly(oldest, wanted, numbered))
 }
 
 /** Behind the last known trade, where that is among them. */

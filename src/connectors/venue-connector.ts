@@ -15,6 +15,9 @@ import { openSession } from './session.ts'
 import { fetchTradePages } from './trade-pages.ts'
 import { bookDepth, type InstrumentsRequest, type TradesRequest, UnknownSymbol, type Venue } from './venue.ts'
 
+/** Parts of a list of instruments at most: of 1,000 each, more than any venue has. */
+const MAX_LIST_PAGES = 20
+
 /** The way to a venue: its description, the one socket session, and REST within its limits. */
 export function venueConnector(venue: Venue): Connector {
   /** One for each base URL in the settings. */
@@ -79,11 +82,15 @@ async function fetchInstruments(
   signal: AbortSignal,
 ): Promise<readonly Instrument[]> {
   const instruments: Instrument[] = []
-  for (const { path, weight, parse } of requests) {
-    const body = await client.get(path, weight, signal)
-    if (body === undefined)
-      throw new FeedgateError('venue-unavailable', `${venue.id} gives no list of instruments`)
-    for (const instrument of parsed(venue, () => parse(body))) instruments.push(instrument)
+  for (const request of requests) {
+    let path: string | undefined = request.path
+    for (let page = 0; path !== undefined && page < MAX_LIST_PAGES; page++) {
+      const body: string | undefined = await client.get(path, request.weight, signal)
+      if (body === undefined)
+        throw new FeedgateError('venue-unavailable', `${venue.id} gives no list of instruments`)
+      for (const instrument of parsed(venue, () => request.parse(body))) instruments.push(instrument)
+      path = parsed(venue, () => request.next?.(body))
+    }
   }
   return instruments
 }

