@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import jsonwebtoken from 'jsonwebtoken'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Auth, Credential, TierName } from '../../src/auth/auth.ts'
 import { type AuthOptions, createAuth } from '../../src/auth/create-auth.ts'
 import type { FeedgateError } from '../../src/errors.ts'
@@ -432,5 +432,67 @@ describe('an entitlement', () => {
     expect(auth.entitled(alice, theirs)).toEqual({ allowed: false, why: 'unknown' })
     expect(auth.entitled(admin, theirs)).toEqual({ allowed: false, why: 'unknown' })
     expect(auth.entitled(alice, { ...theirs, tenant: 'default' }).allowed).toBe(true)
+  })
+})
+
+describe('what another node does', () => {
+  const watched: AbortController[] = []
+  afterEach(() => {
+    for (const controller of watched.splice(0)) controller.abort()
+  })
+
+  /** A second node on the same database, watching it; what it was told of is in `revoked`. */
+  function otherNode(sql: Sql = store.sql) {
+    const node = createAuth({
+      store: { sql },
+      jwtSecret: SECRET,
+      jwtIssuer: 'feedgate',
+      adminApiKeys: [ADMIN],
+      licence: () => 'open',
+      demoKeys: [],
+    })
+    const stop = new AbortController()
+    watched.push(stop)
+    const revoked: string[] = []
+    node.onRevoked((id) => revoked.push(id))
+    void node.watch(stop.signal)
+    return { node, revoked }
+  }
+
+  it('ends sessions of a key that was deleted there, once and within a second', async () => {
+    const { node, revoked } = otherNode()
+    const { key, id } = await auth.createKey({ tenant: 'acme-nodes', tier: 'premium' })
+    await identify(apiKey(key), node)
+    await new Promise((resume) => setTimeout(resume, 100))
+    await auth.deleteKey(id)
+    await vi.waitFor(() => expect(revoked).toEqual([id]), { timeout: 1_000 })
+    expect(await codeOf(identify(apiKey(key), node))).toBe('not-authenticated')
+    await new Promise((resume) => setTimeout(resume, 1_200))
+    expect(revoked).toEqual([id])
+  })
+
+  it('holds for live identities when a ceiling was lowered there, and ends the sessions of its keys', async () => {
+    const { node, revoked } = otherNode()
+    const { key, id } = await auth.createKey({ tenant: 'lowered', tier: 'premium' })
+    const identity = await identify(apiKey(key), node)
+    await new Promise((resume) => setTimeout(resume, 100))
+    await auth.setTenantTier('lowered', 'basic')
+    await vi.waitFor(() => expect(revoked).toEqual([id]), { timeout: 1_000 })
+    expect(identity.tier.name).toBe('basic')
+  })
+
+  it('is seen after the database was away', async () => {
+    let away = false
+    const query = <Row>(text: string, values?: readonly unknown[]) =>
+      away ? Promise.reject(new Error('away')) : store.sql.query<Row>(text, values)
+    const { revoked } = otherNode({ ...store.sql, query, transaction: (work) => store.sql.transaction(work) })
+    const { id } = await auth.createKey({ tenant: 'acme-nodes', tier: 'basic' })
+    await new Promise((resume) => setTimeout(resume, 100))
+    away = true
+    await auth.deleteKey(id)
+    await new Promise((resume) => setTimeout(resume, 700))
+    expect(revoked).toEqual([])
+    away = false
+    await vi.waitFor(() => expect(revoked).toEqual([id]), { timeout: 1_000 })
   })
 })
