@@ -8,8 +8,12 @@ import { Candles } from './candles.ts'
 
 /** Steps move prices as tenths of a second do, whatever the rate: so the path depends on seed and symbol alone. */
 const MODEL_RATE = 10
+/** Which side of the book a step moves; undefined: prices move, and with them both. */
+const SIDES = ['bids', 'asks', undefined] as const
 /** Trades that REST can still give; older ones are gone, as at a venue. */
 const MAX_TRADES = 10_000
+/** Steps that are trades as well. */
+const TRADES = 0.4
 const FUNDING_MICROS = 8 * 3_600 * 1_000_000
 
 export interface MarketTrade {
@@ -124,15 +128,16 @@ export class Market {
   step(time: Micros): void {
     this.seq++
     this.time = time
-    this.#model.step()
-    const changes = this.#levels.step()
+    const only = this.#random.pick(SIDES)
+    if (only === undefined) this.#model.step()
+    const changes = this.#levels.step(only)
     this.bids = changes.bids
     this.asks = changes.asks
     this.book.apply(changes.bids, changes.asks)
     this.firstUpdate = this.lastUpdate + 1
     this.lastUpdate += Math.max(1, changes.bids.length + changes.asks.length)
     this.trade = undefined
-    if (this.#random.chance(0.4)) this.#traded(time)
+    if (this.#random.chance(TRADES)) this.#traded(time)
     this.candles.step(time, this.trade)
   }
 

@@ -13,6 +13,14 @@ const VENUES = [
     timeframe: '1m',
   },
   { venue: 'coinbase', symbols: ['BTC/USD', 'ETH/USD'] },
+  { venue: 'okx', symbols: ['BTC/USDT', 'BTC/USDT:USDT', 'BTC/USDT:USDT-261225'], timeframe: '1m' },
+  {
+    venue: 'bybit',
+    symbols: ['BTC/USDT', 'BTC/USDT:USDT', 'BTC/USD:BTC'],
+    limit: 50,
+    depth: 50,
+    timeframe: '1m',
+  },
   { venue: 'kraken', symbols: ['BTC/USD', 'DOGE/USD'], limit: 10, depth: 10, timeframe: '1m' },
   { venue: 'kraken-v1', symbols: ['BTC/USD', 'DOGE/USD'], limit: 10, depth: 10, timeframe: '1m' },
 ] as const

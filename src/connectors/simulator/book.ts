@@ -68,11 +68,11 @@ export class BookModel {
     this.#depth = depth
   }
 
-  /** After a step of the market: what changed, in no order. */
-  step(): BookLevels {
+  /** What changes, in no order. After a step of the market both sides must move; between steps one may by itself. */
+  step(only?: 'bids' | 'asks'): BookLevels {
     return {
-      bids: this.#levels(this.#bids, this.#move(this.#bids, this.#model.bid)),
-      asks: this.#levels(this.#asks, this.#move(this.#asks, this.#model.ask)),
+      bids: only === 'asks' ? [] : this.#levels(this.#bids, this.#move(this.#bids, this.#model.bid)),
+      asks: only === 'bids' ? [] : this.#levels(this.#asks, this.#move(this.#asks, this.#model.ask)),
     }
   }
 

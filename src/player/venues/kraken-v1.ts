@@ -158,7 +158,7 @@ function twoMaps(
   recorded: Recorded,
   mirror: Pick<Mirror, 'book' | 'time'>,
 ): string | undefined {
-  const match = /^\[(\d+),\{"(a|b)":(\[.*\]),"c":"(\d+)"\},("book-\d+","[^"]+"\])$/.exec(frame)
+  const match = /^\[(\d+),\{"(a|b)":(\[[^{}]*\]),"c":"(\d+)"\},("book-\d+","[^"]+"\])$/.exec(frame)
   if (!match || !recorded.book) return undefined
   const [, id, key, changes, checksum, end] = match
   const other = mirror.book.top(key === 'a' ? 'bids' : 'asks', 1)
