@@ -37,7 +37,7 @@ it('names what is lost, and counts what a gap tells of', () => {
 
 it('names what is doubled, and where numbers do not go on', () => {
   expect(auditTrades(SENT, [trade(1, 1), trade(2, 1), trade(4, 2)])).toMatchObject({
-    doubled: ['1'],
+    doubled: [{ id: '1', first: [7, 1], second: [7, 2] }],
     broken: [[7, 4]],
   })
   const claims = trade(1, 2, { epoch: 9, prevEpoch: 7, prevSeq: 5 })

@@ -6,8 +6,8 @@ export interface Audit {
   readonly stored: number
   /** Trades that the venue sent, that are not stored and that no gap tells of. */
   readonly lost: readonly number[]
-  /** Trades that are stored more than once. */
-  readonly doubled: readonly string[]
+  /** Trades that are stored more than once, with the places of the first and the second. */
+  readonly doubled: readonly { readonly id: string; readonly first: Place; readonly second: Place }[]
   /** Trades that are not stored and lie in a reported gap. */
   readonly inGaps: number
   readonly epochs: number
@@ -17,15 +17,16 @@ export interface Audit {
 
 /** What is stored of a topic of trades (all of it, in order), held against the venue's trades since the first stored one. */
 export function auditTrades(sent: readonly MarketTrade[], stored: readonly Message[]): Audit {
-  const ids = new Set<string>()
-  const doubled: string[] = []
+  const ids = new Map<string, Place>()
+  const doubled: Audit['doubled'][number][] = []
   for (const event of stored) {
     if (event.type !== 'trade') continue
     const id = event.id as string
-    if (ids.has(id)) doubled.push(id)
-    ids.add(id)
+    const [first, second] = [ids.get(id), placeOf(event)]
+    if (first) doubled.push({ id, first, second })
+    else ids.set(id, second)
   }
-  const first = Math.min(...[...ids].map(Number))
+  const first = [...ids.keys()].reduce((least, id) => Math.min(least, Number(id)), Number.POSITIVE_INFINITY)
   const missing = sent.filter(({ id }) => id >= first && !ids.has(`${id}`))
   const gaps = stored.filter((event) => event.type === 'gap')
   const lost = missing.filter((trade) => !gaps.some((gap) => covers(gap, trade))).map(({ id }) => id)
@@ -39,6 +40,10 @@ export function auditTrades(sent: readonly MarketTrade[], stored: readonly Messa
   }
 }
 
+function placeOf({ epoch, seq }: Message): Place {
+  return [epoch as number, seq as number]
+}
+
 function covers(gap: Message, { id, time }: MarketTrade): boolean {
   if (gap.fromVenueSeq !== undefined && gap.toVenueSeq !== undefined) {
     return id >= Number(gap.fromVenueSeq) && id <= Number(gap.toVenueSeq)
@@ -49,7 +54,7 @@ function covers(gap: Message, { id, time }: MarketTrade): boolean {
 function breaks(stored: readonly Message[]): Place[] {
   const broken: Place[] = []
   for (const [at, event] of stored.entries()) {
-    const [epoch, seq] = [event.epoch as number, event.seq as number]
+    const [epoch, seq] = placeOf(event)
     const before = stored[at - 1]
     const goesOn =
       before?.epoch === epoch

@@ -45,6 +45,8 @@ export function planBlows({ seed, victims, kills, calmMs, downMs }: ChaosSetting
 
 export interface BlowReport {
   readonly victim: string
+  /** Epoch ms, as in the nodes' logs. */
+  readonly time: number
   /** Since the beginning. */
   readonly atMs: number
   /** From the kill until it could be used again. */
@@ -58,12 +60,12 @@ export async function dealBlows(settings: ChaosSettings): Promise<BlowReport[]> 
   const down = new Map<Victim, Promise<void>>()
 
   async function blow({ victim, downMs }: Blow): Promise<void> {
-    const killed = performance.now()
+    const [time, killed] = [Date.now(), performance.now()]
     await victim.kill()
     await sleep(downMs)
     await victim.restart()
     const awayMs = Math.round(performance.now() - killed)
-    reports.push({ victim: victim.name, atMs: Math.round(killed - began), awayMs })
+    reports.push({ victim: victim.name, time, atMs: Math.round(killed - began), awayMs })
     down.delete(victim)
   }
 
