@@ -14,21 +14,27 @@ function settingsTable() {
   return ['| environment | file | default | |', '| --- | --- | --- | --- |', ...rows].join('\n')
 }
 
+/** Channels in the order of all venues together, and how a book and a trade of each are proved and made up for. */
 async function venuesTable() {
   const venues = [...(await loadVenues()).values()]
+  const channels = [...new Set(venues.flatMap((venue) => venue.channels))]
   const rows = venues.map((venue) => {
-    const proof = [
-      venue.book.follows ? 'sequence numbers' : '',
-      venue.book.checksum ? 'checksum' : '',
-      venue.trades.contiguousIds ? 'trade ids' : '',
-    ].filter(Boolean)
-    return `| \`${venue.id}\` | ${venue.channels.join(', ')} | ${venue.timeframes.join(' ') || '–'} | ${proof.join(', ') || '–'} |`
+    const book = [venue.book.follows && 'sequence', venue.book.checksum && 'checksum'].filter(Boolean)
+    const has = channels.map((channel) => (venue.channels.includes(channel) ? '✓' : ''))
+    const backfill = venue.tradesRequest ? '✓' : '–'
+    return [
+      `\`${venue.id}\``,
+      venue.markets.join(', '),
+      ...has,
+      book.join(', ') || 'never crossed',
+      venue.trades.contiguousIds ? 'ids without a gap' : '–',
+      backfill,
+      venue.timeframes.join(' ') || '–',
+    ]
   })
-  return [
-    '| kind | channels | timeframes | integrity proven by |',
-    '| --- | --- | --- | --- |',
-    ...rows,
-  ].join('\n')
+  const proofs = ['book proved by', 'trades proved by', 'backfill', 'timeframes']
+  const head = ['kind', 'markets', ...channels, ...proofs]
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 }
 
 function replace(text, name, content) {

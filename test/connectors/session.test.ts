@@ -7,7 +7,9 @@ import type { Decoded, Link, LinkEnd, Subscription } from '../../src/connectors/
 import { openSession } from '../../src/connectors/session.ts'
 import type { Venue } from '../../src/connectors/venue.ts'
 import { venue as binance } from '../../src/connectors/venues/binance.ts'
+import { venue as bybit } from '../../src/connectors/venues/bybit.ts'
 import { venue as kraken } from '../../src/connectors/venues/kraken.ts'
+import { venue as okx } from '../../src/connectors/venues/okx.ts'
 import { until } from '../manager/venue-world.ts'
 
 const closing: (() => void)[] = []
@@ -237,5 +239,57 @@ describe('the socket session', () => {
     })
     expect(frames.map(([direction]) => direction)).toEqual(['out', 'in'])
     expect(frames[1]?.[1]).toBe(TICKER)
+  })
+
+  it('gives up a stream of the venue with the last subscription that shares it', async () => {
+    const { url, told } = await listen((socket, message) => {
+      const { op, req_id } = JSON.parse(message)
+      socket.send(JSON.stringify({ success: true, ret_msg: '', req_id, op }))
+    })
+    const { link, said } = connect(bybit, url)
+    const [ticker, funding, trades] = (['ticker', 'funding', 'trades'] as const).map((channel) => ({
+      channel,
+      symbol: 'BTC/USDT:USDT',
+    }))
+    link.subscribe([ticker!, funding!, trades!])
+    await until('three acknowledgements', () => said.length === 3)
+    link.unsubscribe([ticker!])
+    link.unsubscribe([trades!])
+    link.unsubscribe([funding!])
+    await until('all to be told', () => told.length === 3)
+    expect(told.map((message) => JSON.parse(message)).map(({ op, args }) => [op, ...args])).toEqual([
+      ['subscribe', 'tickers.BTCUSDT', 'publicTrade.BTCUSDT'],
+      ['unsubscribe', 'publicTrade.BTCUSDT'],
+      ['unsubscribe', 'tickers.BTCUSDT'],
+    ])
+  })
+
+  it('asks no more often than a connection may, but pings', async () => {
+    const { url, told, times } = await listen()
+    const limits = { ...okx.limits, subscriptionsPerMessage: 1, requests: { count: 2, perMs: 400 } }
+    const ping = { everyMs: 60, frame: () => 'ping' }
+    const { link } = connect({ ...okx, limits, heartbeat: { silentMs: 60_000, ping } }, url)
+    link.subscribe(tickers('BTC/USDT', 'ETH/USDT', 'SOL/USDT'))
+    const asked = () => told.flatMap((message, index) => (message === 'ping' ? [] : [times[index]!]))
+    await until('three requests', () => asked().length === 3)
+    const [first, , third] = asked()
+    expect(third! - first!).toBeGreaterThan(380)
+    expect(told.filter((message) => message === 'ping').length).toBeGreaterThan(1)
+  })
+
+  it('pings a venue that wants it also while data comes', async () => {
+    const { url, told, sockets } = await listen()
+    const ping = { everyMs: 40, frame: () => 'ping' }
+    const [always, silent] = [true, false].map((always) =>
+      connect({ ...kraken, heartbeat: { silentMs: 60_000, ping: { ...ping, always } } }, url),
+    )
+    await until('connections', () => sockets.length === 2 && always!.opened + silent!.opened === 2)
+    const talk = setInterval(() => {
+      for (const socket of sockets) socket.send(TICKER)
+    }, 10)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    clearInterval(talk)
+    expect(told.length).toBeGreaterThan(3)
+    expect(always!.frames.filter(([, text]) => text === 'ping').length).toBe(told.length)
   })
 })
