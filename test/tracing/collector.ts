@@ -31,6 +31,8 @@ interface TraceRequest {
 /** Stands in for an OpenTelemetry collector. */
 export class Collector {
   readonly spans: CollectedSpan[] = []
+  /** The spans by trace. */
+  readonly traces = new Map<string, CollectedSpan[]>()
   readonly resources: Readonly<Record<string, string | number>>[] = []
   readonly paths = new Set<string>()
   readonly #server: Server
@@ -66,8 +68,15 @@ export class Collector {
     for (const { resource, scopeSpans } of resourceSpans) {
       this.resources.push(read(resource.attributes))
       for (const { spans } of scopeSpans)
-        for (const span of spans) this.spans.push({ ...span, attributes: read(span.attributes) })
+        for (const span of spans) this.#add({ ...span, attributes: read(span.attributes) })
     }
+  }
+
+  #add(span: CollectedSpan): void {
+    this.spans.push(span)
+    const trace = this.traces.get(span.traceId)
+    if (trace) trace.push(span)
+    else this.traces.set(span.traceId, [span])
   }
 }
 

@@ -31,7 +31,7 @@ function trade(seq: number) {
 
 describe('tracing', () => {
   it('follows one event of the running program from the socket read to the write to its client', async () => {
-    const { url, spans, resources, paths } = await collector()
+    const { url, traces, resources, paths } = await collector()
     const gateway = await startGateway({
       dataDir: await preparedFolder(),
       env: { OTEL_EXPORTER_OTLP_ENDPOINT: url, TRACE_RATIO: '1' },
@@ -46,14 +46,11 @@ describe('tracing', () => {
       await client.waitFor(({ type }) => type === 'ticker')
     }
 
-    const stages = await until(() => {
-      const delivered = spans.filter((span) => span.attributes['feedgate.clients'] === 2)
-      for (const { traceId } of delivered) {
-        const of = spans.filter((span) => span.traceId === traceId)
-        if (of.length >= 6) return of
-      }
-      return undefined
-    })
+    const stages = await until(() =>
+      [...traces.values()].find(
+        (trace) => trace.length >= 6 && trace.some((span) => span.attributes['feedgate.clients'] === 2),
+      ),
+    )
     expect(stages.map(({ name }) => name).sort()).toEqual([
       'bus',
       'bus',
