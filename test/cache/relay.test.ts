@@ -1,7 +1,9 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { createEmbeddedBus } from '../../src/bus/embedded.ts'
 import { createMemoryCache } from '../../src/cache/memory.ts'
 import { runRelay } from '../../src/cache/relay.ts'
+import { FeedgateError } from '../../src/errors.ts'
+import type { EncodedEvent } from '../../src/market/encoded-event.ts'
 import { signals } from '../../src/signals.ts'
 import { freshTopic, tradesOf } from '../contracts/events.ts'
 
@@ -38,6 +40,28 @@ it('brings an event from the bus to a client of the cache without waiting for a 
   void bus.publish(tradesOf(freshTopic('trades'), 1))
   for (let i = 0; i < 30; i++) await Promise.resolve()
   expect(got).toBe(true)
+  stop.abort()
+  await relay
+})
+
+it('tries a batch again until the cache takes it, and loses nothing of what came meanwhile', async () => {
+  const bus = createEmbeddedBus()
+  const cache = createMemoryCache()
+  const stop = new AbortController()
+  let refusals = 3
+  const flaky = {
+    ...{ image: cache.image, images: cache.images, topics: cache.topics, since: cache.since },
+    ...{ subscribe: cache.subscribe, fault: () => undefined, close: () => cache.close() },
+    apply: (events: readonly EncodedEvent[]) =>
+      refusals-- > 0 ? Promise.reject(new FeedgateError('cache-unavailable', 'away')) : cache.apply(events),
+  }
+  const relay = runRelay({ bus, cache: flaky }, stop.signal)
+  const trades = tradesOf(freshTopic('trades'), 50)
+  for (const event of trades) await bus.publish([event])
+  await vi.waitFor(async () => expect((await cache.image(trades[0]!.topic))?.seq).toBe(50), {
+    timeout: 5_000,
+  })
+  expect(await cache.since(trades[0]!.topic, { epoch: trades[0]!.epoch, seq: 0 })).toHaveLength(50)
   stop.abort()
   await relay
 })
