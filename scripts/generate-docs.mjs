@@ -21,7 +21,8 @@ async function venuesTable() {
   const rows = venues.map((venue) => {
     const book = [venue.book.follows && 'sequence', venue.book.checksum && 'checksum'].filter(Boolean)
     const has = channels.map((channel) => (venue.channels.includes(channel) ? '✓' : ''))
-    const backfill = venue.tradesRequest ? '✓' : '–'
+    const { newest } = venue.tradesRequest ?? {}
+    const backfill = newest ? `newest ${newest}` : venue.tradesRequest ? '✓' : '–'
     return [
       `\`${venue.id}\``,
       venue.markets.join(', '),

@@ -118,6 +118,8 @@ export interface TradesRequest {
   readonly weight: number
   /** Pages go on from the oldest that is wanted, or back from the newest. */
   readonly from: 'oldest' | 'newest'
+  /** The venue has only its newest trades: so many, or fewer. */
+  readonly newest?: number
   /** `cursor`: of the page before. */
   path(symbol: string, wanted: TradesWanted, cursor: string | undefined): string
   parse(body: string, symbol: string): TradesPage

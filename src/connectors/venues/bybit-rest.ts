@@ -150,6 +150,7 @@ function parseTrades(body: string, symbol: string): TradesPage {
 export const TRADES_REQUEST: TradesRequest = {
   weight: 1,
   from: 'newest',
+  newest: 1000,
   path: tradesPath,
   parse: parseTrades,
 }
