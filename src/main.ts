@@ -5,6 +5,7 @@ import { dlqCommand } from './commands/dlq.ts'
 import { keysCommand } from './commands/keys.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import { playCommand } from './commands/play.ts'
+import { simulateCommand } from './commands/simulate.ts'
 import { startCommand } from './commands/start.ts'
 import { tokenCommand } from './commands/token.ts'
 import { exitCodeOf, FeedgateError } from './errors.ts'
@@ -23,6 +24,7 @@ const program = new Command('feedgate')
   .addCommand(captureCommand())
   .addCommand(dlqCommand(env))
   .addCommand(playCommand())
+  .addCommand(simulateCommand())
 
 /** Commander ends the process by itself otherwise, and with 1 where a wrong call is 2. */
 function neverExit(command: Command): void {

@@ -57,6 +57,8 @@ export class Market {
   readonly settle: string | undefined
   /** Of dated futures: `YYMMDD`. */
   readonly expiry: string | undefined
+  /** Levels a side of the book. */
+  readonly depth: number
   readonly priceDecimals: number
   readonly sizeDecimals: number
   /** What clients' books must equal. */
@@ -89,6 +91,7 @@ export class Market {
     this.#options = options
     this.symbol = symbol
     const { base, quote, settle, expiry } = marketOf(symbol) ?? { base: symbol, quote: '' }
+    this.depth = depth
     this.base = base
     this.quote = quote
     this.settle = settle

@@ -1,8 +1,10 @@
-import { DepthView } from '../market/depth-view.ts'
+import { type BookChange, DepthView } from '../market/depth-view.ts'
 import type { Level, Micros } from '../market/event.ts'
 import type { MarketCandle } from './candles.ts'
 import type { Market, MarketTrade } from './market.ts'
 import type { Stream } from './wire.ts'
+
+const NOTHING: BookChange = { bids: [], asks: [] }
 
 /** The streams that all venues have, in words that differ. */
 
@@ -78,22 +80,30 @@ export interface BookStreamOptions {
 
 /** A snapshot at once, then what changed among the best levels. */
 export function bookStream(market: Market, options: BookStreamOptions, write: WriteBook): Stream {
-  const { depth, truncates = false, tellsNothing = false } = options
-  const view = new DepthView(depth)
-  view.reset(market.book)
+  const { depth, tellsNothing = false } = options
+  const changes = depth >= market.depth ? undefined : changesWithin(market, options)
   return {
     markets: [market],
     begin: (now) => [write('snapshot', now, now.book.top('bids', depth), now.book.top('asks', depth))],
     step(now, emit) {
-      const change = view.change(now.book)
-      if (!change) {
-        if (tellsNothing) emit(write('update', now, [], []))
-        return
-      }
-      const bids = truncates ? withoutPushedOut(change.bids, now.bids) : change.bids
-      const asks = truncates ? withoutPushedOut(change.asks, now.asks) : change.asks
+      // Where the whole book is told, every change of it is.
+      const { bids, asks } = changes?.() ?? now
       if (tellsNothing || bids.length > 0 || asks.length > 0) emit(write('update', now, bids, asks))
     },
+  }
+}
+
+/** What a step changed among the best levels. */
+function changesWithin(market: Market, { depth, truncates }: BookStreamOptions): () => BookChange {
+  const view = new DepthView(depth)
+  view.reset(market.book)
+  return () => {
+    const change = view.change(market.book) ?? NOTHING
+    if (!truncates) return change
+    return {
+      bids: withoutPushedOut(change.bids, market.bids),
+      asks: withoutPushedOut(change.asks, market.asks),
+    }
   }
 }
 
