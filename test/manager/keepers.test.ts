@@ -3,7 +3,9 @@ import type { Bus } from '../../src/bus/bus.ts'
 import { now } from '../../src/clock.ts'
 import type { BookRules, DecodedBook, DecodedEvent, TradesWanted } from '../../src/connectors/connector.ts'
 import { venue as binance } from '../../src/connectors/venues/binance.ts'
+import { venue as futures } from '../../src/connectors/venues/binance-futures.ts'
 import { venue as coinbase } from '../../src/connectors/venues/coinbase.ts'
+import { venue as okx } from '../../src/connectors/venues/okx.ts'
 import { FeedgateError } from '../../src/errors.ts'
 import type { FetchTrades } from '../../src/manager/backfill.ts'
 import { BookKeeper } from '../../src/manager/book-keeper.ts'
@@ -263,7 +265,7 @@ function booking(rules: BookRules, fetches: (() => Promise<DecodedBook>)[] = [],
     rules,
     depth: () => depth,
     now,
-    ...(rules.snapshots === 'rest' && {
+    ...((rules.snapshots === 'rest' || fetches.length > 0) && {
       fetch: () => fetches[fetched++]?.() ?? new Promise<DecodedBook>(() => {}),
     }),
     resubscribe: () => asked++,
@@ -423,5 +425,69 @@ describe('a book that the venue sends whole', () => {
     expect(times[0]).toBe(0)
     for (let i = 1; i < times.length; i++) expect(times[i]! - times[i - 1]!).toBeLessThanOrEqual(1_000_000)
     expect(times.at(-1)).toBeGreaterThan(2_000_000)
+  })
+})
+
+describe('a book whose venue should send snapshots and may be asked for one', () => {
+  /** OKX's: a message names the one before. */
+  const update = (previous: number, last: number): DecodedBook => {
+    const { first: _, ...rest } = diff(last, last)
+    return { ...rest, previous }
+  }
+  const { first: _, ...okxSnapshot } = snapshot(10)
+
+  it('is fetched when changes come without one, and goes on with the first that reaches over it', async () => {
+    const { keeper, written, fetched } = booking(okx.book, [async () => okxSnapshot], 400)
+    for (const [previous, last] of [
+      [2, 5],
+      [5, 8],
+      [8, 13],
+      [13, 20],
+    ])
+      keeper.received(update(previous!, last!), clock++, 'current')
+    await settled()
+    keeper.received(update(20, 22), clock++, 'current')
+    keeper.received(update(23, 25), clock++, 'current')
+    keeper.close()
+    expect(fetched()).toBe(1)
+    expect(kinds(await written())).toEqual([
+      ...['snapshot 10-10', 'delta 13-13', 'delta 20-20', 'delta 22-22', 'gap sequence'],
+    ])
+  })
+
+  it('is not fetched when the venue sends it, and takes ids that begin anew', async () => {
+    const { keeper, written, fetched } = booking(okx.book, [async () => okxSnapshot], 400)
+    keeper.acknowledged()
+    keeper.received(okxSnapshot, clock++, 'current')
+    keeper.received(update(10, 3), clock++, 'current')
+    keeper.received(update(3, 4), clock++, 'current')
+    expect(fetched()).toBe(0)
+    expect(kinds(await written())).toEqual(['snapshot 10-10', 'delta 3-3', 'delta 4-4'])
+  })
+})
+
+describe("a book of Binance's futures", () => {
+  const futuresDiff = (previous: number, first: number, last: number): DecodedBook => ({
+    ...diff(first, last),
+    previous,
+  })
+
+  it('begins with the diff that holds the snapshot, and from then on each names the last', async () => {
+    const { keeper, written } = booking(futures.book, [async () => snapshot(100), async () => snapshot(140)])
+    for (const [previous, first, last] of [
+      [80, 82, 99],
+      [99, 99, 105],
+      [105, 107, 110],
+    ])
+      keeper.received(futuresDiff(previous!, first!, last!), clock++, 'current')
+    await settled()
+    // One is left out; the book is fetched again, and the diff that showed the hole is older than that.
+    keeper.received(futuresDiff(120, 122, 130), clock++, 'current')
+    await settled()
+    keeper.received(futuresDiff(130, 131, 150), clock++, 'current')
+    expect(kinds(await written())).toEqual([
+      ...['snapshot 100-100', 'delta 99-105', 'delta 107-110'],
+      ...['gap sequence', 'snapshot 140-140', 'delta 131-150'],
+    ])
   })
 })
