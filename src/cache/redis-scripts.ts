@@ -21,7 +21,8 @@ end
 
 /**
  * ARGV: id, window events, window ms, last ms; then for each topic its id, channel, class, fan-out channel, status key
- * (or empty), the number of its events and each of them as a line of `event-line.ts`. Events at or before the topic's
+ * (or empty), whether its life is to be prolonged (0 or 1), the number of its events and each of them as a line of
+ * `event-line.ts`. Events at or before the topic's
  * position are skipped; what is new is kept and published, one message a fan-out channel.
  */
 export const APPLY = `${CHECK_ID}
@@ -29,14 +30,14 @@ local maxlen, window_ms, last_ms = ARGV[2], ARGV[3], ARGV[4]
 local fans, fresh = {}, {}
 local i = 5
 while i <= #ARGV do
-  local topic, channel, class, fan, status, count =
-    ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], tonumber(ARGV[i + 5])
+  local topic, channel, class, fan, status, prolong, count =
+    ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], tonumber(ARGV[i + 6])
   local last, window = 'last:' .. topic, 'window:' .. topic
   local known = redis.call('hget', last, 'position')
   local epoch, seq = 0, 0
   if known then epoch, seq = parse(known) else redis.call('del', window) end
   local values, id = {}, nil
-  for l = i + 6, i + 5 + count do
+  for l = i + 7, i + 6 + count do
     local line = ARGV[l]
     local type, e, s, key, at =
       string.match(line, '^([^\\t]*)\\t(%d+),(%d+),%d+,%d+,([^\\t]*)\\t[^\\t]*\\t()', #topic + 2)
@@ -62,12 +63,14 @@ while i <= #ARGV do
       fields[#fields + 1] = body
     end
     redis.call('hset', last, unpack(fields))
-    redis.call('pexpire', last, last_ms)
-    redis.call('pexpire', window, window_ms)
+    if not known or prolong == '1' then
+      redis.call('pexpire', last, last_ms)
+      redis.call('pexpire', window, window_ms)
+    end
     if not known then redis.call('sadd', 'topics:' .. channel, topic) end
     if status ~= '' and values.value then redis.call('set', status, values.value, 'px', last_ms) end
   end
-  i = i + 6 + count
+  i = i + 7 + count
 end
 if #fresh > 0 then redis.call('publish', 'fan:new', table.concat(fresh)) end
 for fan, lines in pairs(fans) do redis.call('publish', fan, table.concat(lines)) end

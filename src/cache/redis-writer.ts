@@ -16,6 +16,8 @@ const STEP_EVENTS = 500
 const BOOK_EVENTS = 250
 const BOOK_MS = 5_000
 const TICK_MS = 1_000
+/** The life of a topic's keys is prolonged with its events, at most so often. */
+const PROLONG_MS = 60_000
 /** Topics restored or loaded at a time. */
 const TOPICS_AT_ONCE = 100
 
@@ -30,6 +32,8 @@ interface Written {
   /** Of books: events since it was written whole, and when that was (monotonic ms). */
   bookEvents: number
   bookAt: number
+  /** When the life of its keys was prolonged last (monotonic ms). */
+  prolongedAt: number
 }
 
 const apply = new Script(APPLY)
@@ -142,33 +146,36 @@ export class RedisWriter {
     const image = await this.#load(topic)
     const forgotten = (key: string) => void this.#redis.hdel(lastOf(topic), fieldOf(key)).catch(() => {})
     const known = this.#topics.get(topic)
-    const written = known ?? { state: new TopicState(topic, forgotten), bookEvents: 0, bookAt: 0 }
+    const written = known ?? {
+      state: new TopicState(topic, forgotten),
+      bookEvents: 0,
+      bookAt: 0,
+      prolongedAt: -PROLONG_MS,
+    }
     if (image && isAfter(image, written.state)) written.state.adopt(image)
     this.#topics.set(topic, written)
   }
 
   #argumentsOf(step: ReadonlyMap<Topic, readonly EncodedEvent[]>): (string | Buffer | number)[] {
     const { windowEvents, windowMs, lastMs } = this.#options
-    const args: (string | Buffer | number)[] = [this.#id!, windowEvents, windowMs, lastMs]
+    const args: (string | Buffer | number)[] = [this.#id!, windowEvents, windowMs + PROLONG_MS, lastMs]
+    const due = performance.now() - PROLONG_MS
     for (const [topic, events] of step) {
-      args.push(
-        topic.id,
-        topic.channel,
-        topic.class,
-        fanOf(groupOf(topic)),
-        statusKeyOf(topic),
-        events.length,
-      )
+      args.push(topic.id, topic.channel, topic.class, fanOf(groupOf(topic)), statusKeyOf(topic))
+      args.push(this.#topics.get(topic)!.prolongedAt <= due ? 1 : 0, events.length)
       for (const event of events) args.push(linesOf([event]))
     }
     return args
   }
 
   #applied(step: ReadonlyMap<Topic, readonly EncodedEvent[]>): void {
+    const now = performance.now()
+    const due = now - PROLONG_MS
     for (const [topic, events] of step) {
       const written = this.#topics.get(topic)!
       for (const event of events) written.state.apply(event)
       this.#changed.add(topic)
+      if (written.prolongedAt <= due) written.prolongedAt = now
       if (topic.class !== 'delta') continue
       written.bookEvents += events.length
       if (written.bookEvents >= BOOK_EVENTS) this.#writeBook(written)

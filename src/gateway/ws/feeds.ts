@@ -11,7 +11,7 @@ import { Fanout } from './fanout.ts'
 import { Groups } from './group.ts'
 import { TopicFeed } from './topic-feed.ts'
 import { Upstream } from './upstream.ts'
-import { EventView, type View } from './view.ts'
+import { EventView, type Taker, type View } from './view.ts'
 import { isWildcard } from './wildcard.ts'
 
 /** Whoever wants topics that are not there yet. */
@@ -19,6 +19,8 @@ export interface Follower {
   /** The topic has its first event now: join it if it is wanted. */
   cover(topic: Topic): void
 }
+
+type SourceNoticeOf = (source: string, last: SourceChange | undefined) => SourceNotice
 
 /** Events handled before what they became is sent, in a long batch. */
 const FLUSH_EVERY = 512
@@ -30,6 +32,7 @@ export class Feeds {
   readonly catalog: Catalog
   readonly followers = new Set<Follower>()
   readonly upstream: Upstream
+  #notice: SourceNoticeOf | undefined
   readonly #ports: GatewayPorts
   /** As many as topics followed. */
   readonly #feeds = new Map<Topic, TopicFeed>()
@@ -106,17 +109,24 @@ export class Feeds {
   }
 
   /**
-   * Says what holds of every source that somebody follows now, behind everything sent so far. It is the gateway's own
-   * word and no event of the topic: it has no epoch and no seq.
+   * What holds of sources until it is called off, in the gateway's own word: no event of the topic, so without epoch and
+   * seq. Told to whoever follows a source now or later, behind everything sent so far; `last` is the source's own word.
    */
-  tellSources(notice: (source: string, last: SourceChange | undefined) => SourceNotice): void {
-    for (const [feed, views] of this.#views) {
-      const { channel, source } = feed.topic
-      if (channel !== 'source') continue
-      const last = feed.values.get('')?.payload as SourceChange | undefined
-      const message = notice(source, last)
-      for (const view of views.values()) for (const taker of view.takers) taker.tell(message)
-    }
+  tellSources(notice: SourceNoticeOf, until: 'told' | 'called off'): void {
+    this.#notice = until === 'called off' ? notice : undefined
+    for (const [feed, views] of this.#views)
+      for (const view of views.values())
+        for (const taker of view.takers) this.#tellSource(feed, taker, notice)
+  }
+
+  /** To one who joins. */
+  tellNotice(feed: TopicFeed, taker: Pick<Taker, 'tell'>): void {
+    if (this.#notice) this.#tellSource(feed, taker, this.#notice)
+  }
+
+  #tellSource({ topic, values }: TopicFeed, taker: Pick<Taker, 'tell'>, notice: SourceNoticeOf): void {
+    if (topic.channel !== 'source') return
+    taker.tell(notice(topic.source, values.get('')?.payload as SourceChange | undefined))
   }
 
   feed(topic: Topic): TopicFeed {

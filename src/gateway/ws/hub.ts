@@ -97,13 +97,16 @@ export class ClientHub implements Hub {
     if (away === this.#cacheAway) return
     this.#cacheAway = away
     const notice = { type: 'source', attempt: 0 } as const
-    this.feeds.tellSources((source, last) => ({
-      ...notice,
-      ...{ source, symbol: source, receivedTime: this.ports.now() },
-      ...(away
-        ? { state: 'stale', reason: 'the cache is away: live events are delayed' }
-        : { state: last?.state ?? 'connected', reason: 'the cache is back' }),
-    }))
+    this.feeds.tellSources(
+      (source, last) => ({
+        ...notice,
+        ...{ source, symbol: source, receivedTime: this.ports.now() },
+        ...(away
+          ? { state: 'stale', reason: 'the cache is away: live events are delayed' }
+          : { state: last?.state ?? 'connected', reason: 'the cache is back' }),
+      }),
+      away ? 'called off' : 'told',
+    )
   }
 }
 

@@ -272,6 +272,7 @@ export class Subscriptions {
       }
       grant.view = this.#feeds.view(grant.feed, grant.depth)
       this.#outbox.join(grant.view, first, after)
+      this.#feeds.tellNotice(grant.feed, this.#outbox)
     })
   }
 

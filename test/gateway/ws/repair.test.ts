@@ -212,6 +212,8 @@ describe('a cache that is away', () => {
     expect(away.reason).toBe('the cache is away: live events are delayed')
     expect('seq' in away || 'epoch' in away).toBe(false)
     await gateway.publish(topic, trade(2))
+    const late = await gateway.client({ tier: 'premium' })
+    await late.ask(subscribe, 'subscribed')
     await pause(100)
     cache.away = false
     cache.lose = () => false
@@ -219,6 +221,24 @@ describe('a cache that is away', () => {
     await gateway.publish(topic, trade(3))
     await until(() => client.ofType('trade').length === 3)
     expectEvery(client.ofType('trade'), 3)
+    // One who came meanwhile waits for the image of the source, and hears of it then or when the cache is back.
+    await until(() => late.ofType('trade').at(-1)?.seq === 3)
+  })
+
+  it('is told to whoever comes meanwhile', async () => {
+    const cache = lossyCache()
+    const image = cache.image
+    gateway = await new TestGateway({ cache, hub: { checkMs: 20 } }).start()
+    gateway.carry('venue', 'trades', 'BTC/USDT')
+    cache.away = true
+    // As with a store behind it.
+    cache.image = async () => undefined
+    await pause(60)
+    const client = await gateway.client({ tier: 'premium' })
+    await client.ask(subscribe, 'subscribed')
+    const notice = await client.next((message) => message.type === 'source')
+    expect(notice).toMatchObject({ source: 'venue', state: 'stale' })
+    cache.image = image
   })
 })
 
