@@ -1,6 +1,6 @@
 import type { Channel } from '../market/event.ts'
 import { type CcxtExchange, type CcxtLibrary, loadCcxt } from './ccxt/library.ts'
-import { CcxtLink } from './ccxt/link.ts'
+import { CcxtLink, PATIENCE, type Patience } from './ccxt/link.ts'
 import { CcxtRest, verifyCredentials } from './ccxt/rest.ts'
 import type { Connector, LinkOptions, Subscription } from './connector.ts'
 
@@ -21,20 +21,20 @@ export async function loadCcxtConnectors(): Promise<CcxtConnectors> {
   return createCcxtConnectors(await loadCcxt())
 }
 
-export function createCcxtConnectors(library: CcxtLibrary): CcxtConnectors {
+export function createCcxtConnectors(library: CcxtLibrary, patience = PATIENCE): CcxtConnectors {
   /** One for each exchange, so that its markets and REST limits are shared; bounded by the exchanges there are. */
   const connectors = new Map<string, Connector | undefined>()
   return {
     exchanges: library.pro.exchanges,
     connectorFor: (exchange) => {
       if (!library.pro.exchanges.includes(exchange)) return undefined
-      if (!connectors.has(exchange)) connectors.set(exchange, ccxtConnector(library, exchange))
+      if (!connectors.has(exchange)) connectors.set(exchange, ccxtConnector(library, exchange, patience))
       return connectors.get(exchange)
     },
   }
 }
 
-function ccxtConnector(library: CcxtLibrary, exchangeId: string): Connector | undefined {
+function ccxtConnector(library: CcxtLibrary, exchangeId: string, patience: Patience): Connector | undefined {
   const description = new library.pro[exchangeId]!({})
   const channels = channelsOf(description)
   if (channels.length === 0) return undefined
@@ -73,6 +73,7 @@ function ccxtConnector(library: CcxtLibrary, exchangeId: string): Connector | un
       const host = {
         library,
         exchangeId,
+        patience,
         depth,
         markets: () => rest.markets(),
         retryAfterMs: () => rest.retryAfterMs(),

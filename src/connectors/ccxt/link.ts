@@ -8,12 +8,17 @@ import { type CcxtClient, type CcxtExchange, type CcxtLibrary, reasonOf } from '
 import { sample } from './probe.ts'
 import { Watcher, type WatcherHost } from './watcher.ts'
 
-const SWEEP_MS = 5_000
-/** A subscription that is silent for so long is compared with what REST says, then ever more rarely, ms. */
-const DOUBT_AFTER_MS = 15_000
+/** How silence is told from death, ms. */
+export interface Patience {
+  readonly sweepMs: number
+  /** A subscription that is silent for so long is compared with what REST says, then ever more rarely. */
+  readonly doubtAfterMs: number
+  /** What REST knows already the socket may still bring. */
+  readonly graceMs: number
+}
+
+export const PATIENCE: Patience = { sweepMs: 5_000, doubtAfterMs: 15_000, graceMs: 3_000 }
 const MAX_DOUBT_AFTER_MS = 300_000
-/** What REST knows already the socket may still bring, ms. */
-const GRACE_MS = 3_000
 /** Asked for again so often in vain on one socket, a subscription gets another. */
 const RESTARTS_ON_SOCKET = 1
 /** A peer that does not answer our close frame is cut off. */
@@ -22,6 +27,7 @@ const CLOSE_TIMEOUT_MS = 1_000
 export interface CcxtLinkHost {
   readonly library: CcxtLibrary
   readonly exchangeId: string
+  readonly patience: Patience
   depth(limit: number | undefined): number
   /** An exchange for REST with its markets loaded, shared by all links of the same `restUrl`. Rejects as ccxt does. */
   markets(): Promise<CcxtExchange>
@@ -131,7 +137,7 @@ export class CcxtLink implements Link {
       return
     }
     if (this.#ended) return
-    this.#sweep = setInterval(() => this.#doubt(), SWEEP_MS)
+    this.#sweep = setInterval(() => this.#doubt(), this.#host.patience.sweepMs)
     this.#sink.opened()
   }
 
@@ -164,7 +170,7 @@ export class CcxtLink implements Link {
     })
     const host = { ...this.#watcherHost, depth: this.#host.depth(subscription.limit) }
     const watcher = new Watcher(subscription, host, after)
-    this.#watched.set(key, { watcher, restarts, doubtAfterMs: DOUBT_AFTER_MS })
+    this.#watched.set(key, { watcher, restarts, doubtAfterMs: this.#host.patience.doubtAfterMs })
   }
 
   #emit(update: Decoded): void {
@@ -206,7 +212,7 @@ export class CcxtLink implements Link {
       const { watcher, mark } = watched
       if (watcher.isStopped || watcher.isBroken || this.#paused) continue
       if (mark && mark.deliveredAt !== watcher.deliveredAt) {
-        watched.doubtAfterMs = DOUBT_AFTER_MS
+        watched.doubtAfterMs = this.#host.patience.doubtAfterMs
         delete watched.mark
       }
       if (time - Math.max(watcher.deliveredAt, watcher.startedAt) < watched.doubtAfterMs) continue
@@ -226,7 +232,7 @@ export class CcxtLink implements Link {
       if (text === undefined || this.#ended) return
       const moved = mark !== undefined && mark.deliveredAt === deliveredAt && mark.text !== text
       watched.mark = { deliveredAt, text }
-      if (moved) await sleep(GRACE_MS, undefined, { ref: false })
+      if (moved) await sleep(this.#host.patience.graceMs, undefined, { ref: false })
       if (this.#ended || watcher.isStopped) return
       if (moved && watcher.deliveredAt === deliveredAt) this.#restart(key, watcher)
       else this.#sink.decoded({ kind: 'heartbeat' }, now(), undefined)

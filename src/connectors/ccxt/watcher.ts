@@ -8,6 +8,8 @@ import { CandlesReader, type Reader, TickerReader, TradesReader } from './reader
 const RETRY = { baseMs: 500, capMs: 30_000 }
 /** What failed so often without ever delivering is refused by the venue: ccxt does not always say whose fault it was. */
 const REFUSED_AFTER = 3
+/** Errors in a row that one which delivers may get for others. */
+const NEIGHBOURS_ERRORS = 10
 /** A venue that does not answer an unsubscription is not waited for. */
 const UNWATCH_TIMEOUT_MS = 3_000
 
@@ -186,14 +188,17 @@ class Loop {
       return undefined
     }
     if (failure === 'integrity') watcher.interrupted(reason(error))
-    // The first error of one that delivers is most often a neighbour's: what is subscribed stays so.
-    else if (!this.#delivered || this.#failures > 1) this.#forget()
+    // The error of one that delivers is most often a neighbour's: what is subscribed stays so.
+    else if (!this.#delivered) this.#forget()
     return this.#backoffMs()
   }
 
+  /** One that delivers comes back at once: what the socket brings while nobody waits is told with the next frame only. */
   #backoffMs(): number {
-    if (this.#failures <= 1) return 0
-    return Math.min(RETRY.capMs, RETRY.baseMs * 2 ** (this.#failures - 2)) * (0.5 + Math.random() / 2)
+    const inVain = this.#failures - (this.#delivered ? NEIGHBOURS_ERRORS : 1)
+    return inVain <= 0
+      ? 0
+      : Math.min(RETRY.capMs, RETRY.baseMs * 2 ** (inVain - 1)) * (0.5 + Math.random() / 2)
   }
 
   /** The exchange as this loop sees it: the same in all, but it is known which socket and requests are the loop's. */

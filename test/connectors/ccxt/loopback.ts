@@ -1,8 +1,10 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { type CcxtLibrary, type CcxtMarket, loadCcxt } from '../../../src/connectors/ccxt/library.ts'
+import type { Patience } from '../../../src/connectors/ccxt/link.ts'
 import { createCcxtConnectors } from '../../../src/connectors/ccxt.ts'
 import type { Connectors } from '../../../src/connectors/connector.ts'
 
@@ -11,10 +13,37 @@ export type Reply = readonly [asked: RegExp, ...frames: readonly unknown[]]
 
 export interface Script {
   readonly marketId: string
-  /** Frames are sent as objects in JSON, or as text; with `gzip` packed. */
+  /** Frames are sent as JSON, or as text; with `gzip` packed. */
   readonly replies: readonly Reply[]
   readonly gzip?: boolean
   readonly rest?: readonly (readonly [path: RegExp, answer: unknown])[]
+}
+
+/**
+ * One small market as a venue tells it, in the form that it documents: a ticker, a trade, a book with one change, a candle
+ * and the one after it. What ccxt asks is what it is answered.
+ */
+export interface VenueScript extends Script {
+  /** The venue writes decimals as text, and ccxt keeps it; else zeros at the end are lost. */
+  readonly exact: boolean
+  readonly channels: readonly ('ticker' | 'trades' | 'orderbook' | 'ohlcv')[]
+}
+
+const FIXTURES = new URL('../../fixtures/ccxt/', import.meta.url)
+
+/** By ccxt's id of the exchange. */
+export function readScripts(): ReadonlyMap<string, VenueScript> {
+  const scripts = new Map<string, VenueScript>()
+  for (const file of readdirSync(FIXTURES)) {
+    const script = JSON.parse(readFileSync(new URL(file, FIXTURES), 'utf8'))
+    const pattern = ([text, ...rest]: [string, ...unknown[]]) => [new RegExp(text), ...rest]
+    scripts.set(file.replace('.json', ''), {
+      ...script,
+      replies: script.replies.map(pattern),
+      rest: script.rest?.map(pattern),
+    })
+  }
+  return scripts
 }
 
 export interface Loopback {
@@ -112,8 +141,8 @@ export async function withMarkets(
   return { ...library, pro: pro as unknown as CcxtLibrary['pro'] }
 }
 
-export function connectorsOf(library: CcxtLibrary): Connectors {
-  const ccxt = createCcxtConnectors(library)
+export function connectorsOf(library: CcxtLibrary, patience?: Patience): Connectors {
+  const ccxt = createCcxtConnectors(library, patience)
   return {
     kinds: ['ccxt'],
     prepare: async () => {},

@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { startUpstream, type Upstream, type Wire } from '../../manager/venue-world.ts'
-import { connectorsOf, type Loopback, market, startLoopback, withMarkets } from './loopback.ts'
-import { TIME, VENUES } from './venues.ts'
+import { connectorsOf, type Loopback, market, readScripts, startLoopback, withMarkets } from './loopback.ts'
 
 const SYMBOL = 'BTC/USDT'
+/** Of every trade in the fixtures. */
+const TIME = Date.UTC(2026, 10, 22, 12, 0, 30)
 let loopback: Loopback | undefined
 let upstream: Upstream | undefined
 
@@ -17,8 +18,23 @@ function written(exact: boolean, text: string): string {
   return exact ? text : String(Number(text))
 }
 
+/** What a reader of the events has: sizes by price. */
+function bookOf(events: readonly Wire[]): Record<'bids' | 'asks', Record<string, string>> {
+  const book = { bids: {} as Record<string, string>, asks: {} as Record<string, string> }
+  for (const event of events) {
+    for (const side of ['bids', 'asks'] as const) {
+      if (event.kind === 'snapshot') book[side] = {}
+      for (const [price, size] of event[side] ?? []) {
+        if (size === '0') delete book[side][price]
+        else book[side][price] = size
+      }
+    }
+  }
+  return book
+}
+
 describe('watch methods of ccxt, each against frames of its venue', () => {
-  it.each(Object.entries(VENUES))('%s', async (id, script) => {
+  it.each([...readScripts()])('%s', async (id, script) => {
     loopback = await startLoopback(script)
     const library = await withMarkets({ [id]: [market(script.marketId, SYMBOL)] })
     const { url, restUrl } = loopback
@@ -31,8 +47,10 @@ describe('watch methods of ccxt, each against frames of its venue', () => {
     upstream = await startUpstream(sources, { connectors: connectorsOf(library) })
     const { of, until } = upstream
     const topic = (channel: string) => `${id}|${channel}|${SYMBOL}${channel === 'ohlcv' ? '|1m' : ''}`
-    const least = { ticker: 1, trades: 1, orderbook: 2, ohlcv: 3 }
-    const came = () => script.channels.every((channel) => of(topic(channel)).length >= least[channel])
+    const least = { ticker: 1, trades: 1, orderbook: 1, ohlcv: 3 }
+    const came = () =>
+      script.channels.every((channel) => of(topic(channel)).length >= least[channel]) &&
+      (!script.channels.includes('orderbook') || bookOf(of(topic('orderbook'))).bids['99'] === '3')
     await until(`events of ${script.channels} of ${id}`, came)
 
     const { exact } = script
@@ -44,27 +62,13 @@ describe('watch methods of ccxt, each against frames of its venue', () => {
       {
         id: '42',
         price: written(exact, '100.50'),
-        size: written(exact, '0.250'),
+        size: expect.stringMatching(/^0[.]250?$/),
         side: 'buy',
         sourceTime: TIME * 1_000,
       },
     ])
     if (script.channels.includes('orderbook'))
-      expect(of(topic('orderbook'))).toMatchObject([
-        {
-          kind: 'snapshot',
-          bids: [
-            ['99', '1'],
-            ['98', '2'],
-          ],
-          asks: [
-            ['101', '1'],
-            ['102', '2'],
-          ],
-          depth: 100,
-        },
-        { kind: 'delta', bids: [['99', '3']], asks: [['101', '0']] },
-      ])
+      expect(bookOf(of(topic('orderbook')))).toEqual({ bids: { 98: '2', 99: '3' }, asks: { 102: '2' } })
     if (script.channels.includes('ohlcv'))
       expect(
         of(topic('ohlcv')).map(({ open, close, closed, origin }) => ({
