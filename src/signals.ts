@@ -60,6 +60,8 @@ export const signals = {
   recorderError: new Signal<{ reason: string }>(),
   /** An event came from an owner of its topic that was replaced before: it is not stored. */
   eventFenced: new Signal<{ source: string; channel: string }>(),
+  /** Background jobs of the database that fail or do not run. */
+  storeJobsFailing: new Signal<{ count: number }>(),
   cacheSet: new Signal<{ count: number }>(),
   /** A gateway missed events of a topic; `by`: what filled the hole, `image` where nothing did. */
   topicRepaired: new Signal<{ by: 'cache' | 'store' | 'image'; events: number }>(),

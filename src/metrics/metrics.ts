@@ -86,6 +86,11 @@ function watchRecorder(registry: Registry): Stops {
   const rows = counter('odds_proc_db_writes_total', 'Rows that the recorder wrote', [])
   const cacheSets = counter('odds_proc_cache_sets_total', 'Values that were put into the cache', [])
   const errors = counter('odds_proc_errors_total', 'Failures of the recorder', [])
+  const jobs = new Gauge({
+    name: 'feedgate_store_jobs_failing',
+    help: 'Background jobs of the database that fail or do not run',
+    registers: [registry],
+  })
   const write = new Histogram({
     name: 'feedgate_db_write_seconds',
     help: 'Time of one write of the recorder',
@@ -102,6 +107,7 @@ function watchRecorder(registry: Registry): Stops {
       write.observe(fact.ms / 1_000)
     }),
     signals.recorderError.on(() => errors.inc()),
+    signals.storeJobsFailing.on((fact) => jobs.set(fact.count)),
     signals.cacheSet.on((fact) => cacheSets.inc(fact.count)),
   ]
 }

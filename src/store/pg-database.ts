@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { FeedgateError } from '../errors.ts'
+import { setUpTimescale } from './hypertables.ts'
 import { migrate } from './migrate.ts'
 import {
   checkUrl,
@@ -10,10 +11,13 @@ import {
   placeOf,
   unavailable,
 } from './pg-connections.ts'
+import { checkStoreSettings, DEFAULT_STORE_SETTINGS, type StoreSettings } from './settings.ts'
 import type { Database } from './sql.ts'
+import { TimescaleUpkeep } from './timescale-upkeep.ts'
 
 /** How long a call waits for the server before it fails with `store-unavailable`. */
 const PATIENCE_MS = 30_000
+const LOCK = 7_235_611
 const RETRY_BASE_MS = 100
 const RETRY_CAP_MS = 2_000
 
@@ -36,6 +40,7 @@ interface Log {
 
 export interface PgDatabaseOptions {
   readonly url: string
+  readonly settings?: StoreSettings
   readonly log?: Log
   readonly patienceMs?: number
 }
@@ -50,15 +55,20 @@ export class PgDatabase implements Database {
   readonly reads: PgConnections
   readonly recording: PgConnections
   readonly #url: string
+  readonly #settings: StoreSettings
   readonly #log: Log | undefined
+  readonly #upkeep: TimescaleUpkeep
+  #isTimescale = false
   readonly #closing = new AbortController()
   #fault: string | undefined = 'opening'
   #ready: Promise<void>
   #closed: Promise<void> | undefined
 
-  constructor({ url, log, patienceMs = PATIENCE_MS }: PgDatabaseOptions) {
+  constructor({ url, settings = DEFAULT_STORE_SETTINGS, log, patienceMs = PATIENCE_MS }: PgDatabaseOptions) {
     checkUrl(url)
+    checkStoreSettings(settings)
     this.#url = url
+    this.#settings = settings
     this.#log = log
     const pool = (max: number, statementTimeoutMs: number) =>
       new PgConnections({
@@ -67,8 +77,9 @@ export class PgDatabase implements Database {
         lost: (reason) => this.#lost(reason),
       })
     this.sql = pool(OWN_CONNECTIONS, OWN_TIMEOUT_MS)
-    this.reads = pool(8, READ_TIMEOUT_MS)
+    this.reads = pool(settings.connections, READ_TIMEOUT_MS)
     this.recording = pool(RECORDING_CONNECTIONS, RECORDING_TIMEOUT_MS)
+    this.#upkeep = new TimescaleUpkeep(url, this.sql, settings, log)
     this.#ready = this.#open(true)
     // Whoever needs the store asks for `ready`; without such a one a failure is no unhandled rejection.
     this.#ready.catch(() => undefined)
@@ -82,6 +93,14 @@ export class PgDatabase implements Database {
     return this.#fault
   }
 
+  warnings(): readonly string[] {
+    return this.#upkeep.warnings()
+  }
+
+  aggregates(): boolean {
+    return this.#isTimescale
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -91,6 +110,7 @@ export class PgDatabase implements Database {
     this.#fault = 'closed'
     this.#closing.abort()
     await this.#ready.catch(() => undefined)
+    await this.#upkeep.stop()
     await Promise.all([this.sql.close(), this.reads.close(), this.recording.close()])
   }
 
@@ -117,11 +137,19 @@ export class PgDatabase implements Database {
   async #openOnce(): Promise<void> {
     const began = performance.now()
     const session = await connectOnce(this.#url)
+    const end = () => void session.end()
+    this.#closing.signal.addEventListener('abort', end)
     try {
+      // Programs that start at the same time take turns; the lock goes with the session.
+      await session.query('select pg_advisory_lock($1::bigint)', [LOCK])
       const applied = await migrate(session)
+      this.#isTimescale = await setUpTimescale(session, this.#settings, this.#log)
       this.#setFault(undefined)
-      this.#log?.info({ applied, ms: Math.round(performance.now() - began) }, 'store is open')
+      if (this.#isTimescale) this.#upkeep.start()
+      const ms = Math.round(performance.now() - began)
+      this.#log?.info({ applied, timescale: this.#isTimescale, ms }, 'store is open')
     } finally {
+      this.#closing.signal.removeEventListener('abort', end)
       await session.end()
     }
   }

@@ -4,9 +4,10 @@ import type { Topic } from '../market/topic.ts'
 import { signals } from '../signals.ts'
 import { BookImager } from './book-images.ts'
 import { advanceHeads, type Heads, lockHeads } from './heads.ts'
+import { noteLateTrades } from './late-trades.ts'
 import { claimOffsets } from './offsets.ts'
 import { rowsOf } from './rows.ts'
-import type { RecordingSql } from './sql.ts'
+import type { Database, RecordingSql } from './sql.ts'
 import type { Sql } from './store.ts'
 import { type EventTable, GAP, GAPS, tableOf } from './tables.ts'
 
@@ -22,13 +23,15 @@ const DUPLICATE = '23505'
  * is (docs/decisions/0007).
  */
 export class Recording {
+  readonly #database: Database
   readonly #sql: RecordingSql
   /** Integer ids of topics; bounded as `topicOf`'s own table is. */
   readonly #topicIds = new Map<Topic, number>()
   readonly #imager = new BookImager()
 
-  constructor(sql: RecordingSql) {
-    this.#sql = sql
+  constructor(database: Database) {
+    this.#database = database
+    this.#sql = database.recording
   }
 
   async record(batch: BusBatch): Promise<void> {
@@ -72,6 +75,7 @@ export class Recording {
     for (const [table, of] of doubtful) await this.#insertUnlessStored(tx, table, of)
     const odds = newestOfEachKey(accepted.filter((event) => event.topic.channel === 'odds'))
     if (odds.length > 0) await this.#updateOdds(tx, odds)
+    if (this.#database.aggregates?.()) await noteLateTrades(tx, accepted)
     return accepted
   }
 

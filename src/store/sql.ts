@@ -27,21 +27,25 @@ export interface Database {
   readonly recording: RecordingSql
   ready(): Promise<void>
   fault(): string | undefined
+  warnings?(): readonly string[]
+  /** Candles of trades are kept as aggregates, which `record` tells of late trades. */
+  aggregates?(): boolean
   close(): Promise<void>
 }
 
 /** The store's statements, the same for every engine that speaks PostgreSQL 15. */
 export function createSqlStore(database: Database): Store {
   const { sql, reads = sql } = database
-  const recording = new Recording(database.recording)
+  const recording = new Recording(database)
   return {
     sql,
     ready: () => database.ready(),
     fault: () => database.fault(),
+    warnings: () => database.warnings?.() ?? [],
     close: () => database.close(),
     record: (batch: BusBatch) => recording.record(batch),
     history: (query) => history(reads, query),
-    candles: (query) => candles(reads, query, Date.now() * 1_000),
+    candles: (query) => candles(reads, query, Date.now() * 1_000, database.aggregates?.() ?? false),
     bookAt: (topic, at) => bookAt(reads, topic, at),
     gaps: (query) => gaps(reads, query),
     offsets: (group, partitions) => readOffsets(sql, group, partitions),

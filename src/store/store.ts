@@ -136,5 +136,7 @@ export interface Store {
   readonly sql: Sql
   /** One word for `/readyz`: what stops the store from answering, or undefined when it answers. */
   fault(): string | undefined
+  /** What works badly while the store answers, a phrase each: jobs of the database that fail. */
+  warnings(): readonly string[]
   close(): Promise<void>
 }
