@@ -20,9 +20,18 @@ export const noSize = (market: Market): Decimal => fixed(0, market.sizeDecimals)
 
 export const ms = (time: Micros): number => Math.floor(time / 1_000)
 
+/** Most times share their second with the one before: its text is kept. */
+let lastSecond = -1
+let lastText = ''
+
 /** `2026-01-01T00:00:00.123456Z` */
 export function isoText(time: Micros): string {
-  return `${new Date(ms(time)).toISOString().slice(0, -1)}${String(time % 1_000).padStart(3, '0')}Z`
+  const second = Math.floor(time / 1e6)
+  if (second !== lastSecond) {
+    lastSecond = second
+    lastText = new Date(second * 1_000).toISOString().slice(0, 20)
+  }
+  return `${lastText}${String(time % 1e6).padStart(6, '0')}Z`
 }
 
 /** Seconds with six decimals. */

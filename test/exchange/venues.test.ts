@@ -66,3 +66,28 @@ describe.each(VENUES)('$venue', ({ venue, symbols, ...of }) => {
     expect(exchange.violations).toEqual([])
   })
 })
+
+describe.each([
+  { venue: 'binance-futures', channels: ['funding', 'liquidations'] },
+  { venue: 'okx', channels: ['funding', 'openinterest', 'liquidations'] },
+  { venue: 'bybit', channels: ['funding', 'openinterest', 'liquidations'] },
+] as const)('$venue, derivatives', ({ venue, channels }) => {
+  it.each(channels)('has %s', async (channel) => {
+    const symbol = 'BTC/USDT:USDT'
+    const exchange = await exchangeOf(venue, { symbols: [symbol] })
+    const upstream = await sourceOf(exchange, { subscriptions: [{ channel, symbols: [symbol] }] })
+    await upstream.until('subscribed', () => (exchange.connections[0]?.streams.length ?? 0) > 0)
+    exchange.advance(2_000)
+    await upstream.until(channel, () => upstream.of(`x|${channel}|${symbol}`).length > 3)
+    expect(upstream.letters).toEqual([])
+    if (channel !== 'liquidations') return
+    const forced = exchange
+      .truth(symbol)
+      .trades()
+      .filter((trade) => trade.liquidation)
+    await upstream.until('all', () => upstream.of(`x|${channel}|${symbol}`).length === forced.length)
+    expect(upstream.of(`x|${channel}|${symbol}`).map(({ price, size, side }) => [price, size, side])).toEqual(
+      forced.map(({ price, size, takerBuys }) => [price, size, takerBuys ? 'buy' : 'sell']),
+    )
+  })
+})

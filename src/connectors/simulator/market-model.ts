@@ -38,7 +38,8 @@ const KNOWN: Readonly<Record<string, readonly [price: string, order: string, sig
 const RANGE_SIGMAS = 200
 
 export function instrumentOf(symbol: string): Instrument {
-  const [price, order, sigma] = KNOWN[symbol] ?? [invented(symbol), '10.000', 4e-5]
+  const known = KNOWN[symbol] ?? KNOWN[symbol.replace(/\/USDC?$/, '/USDT')]
+  const [price, order, sigma] = known ?? [invented(symbol), '10.000', 4e-5]
   const startTicks = Number(price.replace('.', ''))
   return {
     priceDecimals: decimalsOf(price),

@@ -27,7 +27,11 @@ export function createWire(): Wire {
       const market = markets.find(ask.symbol)
       return market && openStream(market, ask, path, streamOf)
     },
-    rest: (request) => rest(request, '/api/v3', instrument),
+    rest: (request) =>
+      // Clients of all of Binance ask for its futures as well.
+      /^\/[fd]api\/v1\/exchangeInfo$/.test(request.path)
+        ? json({ timezone: 'UTC', serverTime: Date.now(), rateLimits: [], exchangeFilters: [], symbols: [] })
+        : rest(request, '/api/v3', instrument),
     limits: {
       messages: { count: 5, perMs: 1_000 },
       streamsPerConnection: 1_024,
@@ -74,6 +78,8 @@ function streamOf(market: Market, kind: string): Stream | undefined {
       return stateStream(market, (now) => `{"u":${now.lastUpdate},"s":"${name}",${bestText(now)}}`)
     case 'ticker':
       return stateStream(market, (now) => dayText(name, now), { everyMicros: SECOND })
+    case 'miniTicker':
+      return stateStream(market, (now) => shortDayText(name, now), { everyMicros: SECOND })
     case 'depth':
       return stateStream(market, (now) => bookText(name, now, ''))
     case 'depth5':
@@ -122,6 +128,13 @@ export function dayText(name: string, now: Market): string {
     `"w":"${lastTrade.price}","x":"${day.open}","c":"${lastTrade.price}","Q":"${lastTrade.size}",${bestText(now)},` +
     `"o":"${day.open}","h":"${day.high}","l":"${day.low}","v":"${day.volume}","q":"${day.quoteVolume}",` +
     `"O":${ms(time) - 86_400_000},"C":${ms(time)},"F":${lastTrade.id - day.trades},"L":${lastTrade.id},"n":${day.trades}}`
+  )
+}
+
+function shortDayText(name: string, { day, lastTrade, time }: Market): string {
+  return (
+    `{"e":"24hrMiniTicker","E":${ms(time)},"s":"${name}","c":"${lastTrade.price}","o":"${day.open}","h":"${day.high}",` +
+    `"l":"${day.low}","v":"${day.volume}","q":"${day.quoteVolume}"}`
   )
 }
 
