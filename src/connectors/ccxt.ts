@@ -1,4 +1,5 @@
 import type { Channel } from '../market/event.ts'
+import { Pacer } from '../pacer.ts'
 import { type CcxtExchange, type CcxtLibrary, loadCcxt } from './ccxt/library.ts'
 import { CcxtLink, PATIENCE, type Patience } from './ccxt/link.ts'
 import { CcxtRest, verifyCredentials } from './ccxt/rest.ts'
@@ -6,6 +7,8 @@ import type { Connector, LinkOptions, Subscription } from './connector.ts'
 
 const DEFAULT_DEPTH = 100
 const MAX_DEPTH = 1_000
+/** Within what the strictest venue known allows (OKX: 3 a second). */
+const DIALS = { count: 2, perMs: 1_000 }
 /** `1M` and `1m` differ; the rest is what topics can name. */
 const TIMEFRAME = /^[0-9A-Za-z]{1,16}$/
 
@@ -50,6 +53,13 @@ function ccxtConnector(library: CcxtLibrary, exchangeId: string, patience: Patie
     }
     return rest
   }
+  /** By `url`. */
+  const pacers = new Map<string, Pacer>()
+  const dialsOf = ({ url = '' }: LinkOptions): Pacer => {
+    const pacer = pacers.get(url) ?? new Pacer(DIALS.count, DIALS.perMs)
+    pacers.set(url, pacer)
+    return pacer
+  }
   const depth = (limit = DEFAULT_DEPTH) => Math.min(limit, MAX_DEPTH)
   return {
     kind: 'ccxt',
@@ -74,6 +84,7 @@ function ccxtConnector(library: CcxtLibrary, exchangeId: string, patience: Patie
         library,
         exchangeId,
         patience,
+        dials: dialsOf(options),
         depth,
         markets: () => rest.markets(),
         retryAfterMs: () => rest.retryAfterMs(),

@@ -5,8 +5,8 @@ const REST_TIMEOUT_MS = 10_000
 
 /** What a link sees of its sockets. */
 export interface Tap {
-  /** No socket is opened any more: ccxt may have one in mind still. */
-  isEnded(): boolean
+  /** Calls `dial` when the venue allows another connection; not any more when the link has ended. */
+  admit(dial: () => void): void
   /** Resolves when the next frame may be read: back-pressure. */
   ready(): Promise<void> | undefined
   /** Before a frame is decoded; undefined: a binary one. */
@@ -64,16 +64,16 @@ export function rehost(asked: string, base: string): string {
 
 function dial(client: CcxtClient, base: string | undefined, tap: Tap): void {
   const create = client.createConnection
-  client.createConnection = () => {
-    if (tap.isEnded()) return
-    const asked = client.url
-    if (base !== undefined) client.url = rehost(asked, base)
-    try {
-      create.call(client)
-    } finally {
-      client.url = asked
-    }
-  }
+  client.createConnection = () =>
+    tap.admit(() => {
+      const asked = client.url
+      if (base !== undefined) client.url = rehost(asked, base)
+      try {
+        create.call(client)
+      } finally {
+        client.url = asked
+      }
+    })
 }
 
 /**

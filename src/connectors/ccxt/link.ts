@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { now } from '../../clock.ts'
+import type { Pacer } from '../../pacer.ts'
 import { signals } from '../../signals.ts'
 import type { Decoded, Link, LinkEnd, LinkOptions, LinkSink, Subscription } from '../connector.ts'
 import { subscriptionKey } from '../connector.ts'
@@ -28,6 +29,8 @@ export interface CcxtLinkHost {
   readonly library: CcxtLibrary
   readonly exchangeId: string
   readonly patience: Patience
+  /** Connections to one host, of all links together. */
+  readonly dials: Pacer
   depth(limit: number | undefined): number
   /** An exchange for REST with its markets loaded, shared by all links of the same `restUrl`. Rejects as ccxt does. */
   markets(): Promise<CcxtExchange>
@@ -144,7 +147,7 @@ export class CcxtLink implements Link {
   #tap(): Tap {
     const sink = this.#sink
     return {
-      isEnded: () => this.#ended,
+      admit: (dial) => this.#admit(dial),
       ready: () => this.#paused,
       received: (text) => {
         this.#receivedTime = now()
@@ -157,6 +160,18 @@ export class CcxtLink implements Link {
       sent: (text) => {
         if (!this.#options.credentials) sink.frame?.('out', text, now())
       },
+    }
+  }
+
+  /** ccxt opens sockets as it likes, and more than one at once: all of an exchange take turns. */
+  #admit(dial: () => void): void {
+    if (this.#ended) return
+    const { dials } = this.#host
+    const waitMs = dials.waitMs()
+    if (waitMs > 0) setTimeout(() => this.#admit(dial), waitMs)
+    else {
+      dials.spend()
+      dial()
     }
   }
 
