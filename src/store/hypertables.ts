@@ -27,14 +27,14 @@ interface Log {
  * settings say now. Tables that hold rows already are converted. False: the server is plain PostgreSQL, which is fine.
  */
 export async function setUpTimescale(sql: Sql, settings: StoreSettings, log?: Log): Promise<boolean> {
-  if (!(await hasExtension(sql, log))) return false
+  if (!(await hasExtension(sql, settings, log))) return false
   for (const [table, column] of Object.entries(HYPERTABLES))
     await ensureHypertable(sql, table, column, settings, log)
   await ensureAggregates(sql, settings)
   return true
 }
 
-async function hasExtension(sql: Sql, log?: Log): Promise<boolean> {
+async function hasExtension(sql: Sql, { timescale }: StoreSettings, log?: Log): Promise<boolean> {
   const { rows } = await sql.query<{ available: string; installed: string | null; is_loaded: boolean }>(
     `select default_version as available, installed_version as installed,
        exists (select 1 from pg_settings
@@ -42,20 +42,26 @@ async function hasExtension(sql: Sql, log?: Log): Promise<boolean> {
      from pg_available_extensions where name = 'timescaledb'`,
   )
   const extension = rows[0]
-  if (!extension) return false
+  if (!extension || (timescale === 'off' && !extension.installed)) return false
   const version = extension.installed ?? extension.available
   if (!isRecent(version)) {
     log?.warn({ version }, `TimescaleDB before ${MIN_VERSION.join('.')} is used as plain PostgreSQL`)
     return false
   }
-  if (extension.installed) return true
-  if (!extension.is_loaded) {
-    // To create it then would end the connection.
-    log?.warn({}, 'TimescaleDB is there but not in shared_preload_libraries: used as plain PostgreSQL')
-    return false
+  if (!extension.installed) {
+    if (!extension.is_loaded) {
+      // To create it then would end the connection.
+      log?.warn({}, 'TimescaleDB is there but not in shared_preload_libraries: used as plain PostgreSQL')
+      return false
+    }
+    await sql.query('create extension if not exists timescaledb')
   }
-  await sql.query('create extension if not exists timescaledb')
-  return true
+  const { rows: licences } = await sql.query<{ licence: string | null }>(
+    "select current_setting('timescaledb.license', true) as licence",
+  )
+  if (licences[0]?.licence !== 'apache') return true
+  log?.warn({}, 'TimescaleDB of the Apache edition has no aggregates: used as plain PostgreSQL')
+  return false
 }
 
 function isRecent(version: string): boolean {

@@ -19,6 +19,10 @@ export const StoreSettings = Type.Object(
       default: 8,
       description: 'for reads of history; recording, keys and leases have 6 more of their own',
     }),
+    timescale: Type.Union([Type.Literal('auto'), Type.Literal('off')], {
+      default: 'auto',
+      description: '`off`: a database that is not yet a TimescaleDB is left as it is',
+    }),
     chunkInterval: Duration('1d', 'TimescaleDB: the time that one chunk of a hypertable holds'),
     compressAfter: DurationOrOff('7d', 'TimescaleDB: chunks older than this become columnstore; or `off`'),
     retainEvents: DurationOrOff('off', 'TimescaleDB: events older than this are dropped; or `off`'),
