@@ -10,16 +10,16 @@ export interface KafkaAddress {
 }
 
 /**
- * A kafkajs client for brokers that come and go: it notices soon, and gives up soon, so that its user can decide; whoever
- * must go on calls again. What it logs comes through our log, its warnings as `debug`.
+ * A kafkajs client for brokers that come and go. It notices soon, and gives up after so many `attempts` (each waits 0.5 s
+ * at most); who must go on calls again. What it logs comes through our log, its warnings as `debug`.
  */
-export function createKafkaClient({ brokers, clientId }: KafkaAddress, log: Log): Kafka {
+export function createKafkaClient({ brokers, clientId }: KafkaAddress, log: Log, attempts = 4): Kafka {
   return new Kafka({
     clientId,
     brokers: [...brokers],
     connectionTimeout: 1_000,
     requestTimeout: 10_000,
-    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 4 },
+    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: attempts },
     logLevel: logLevel.WARN,
     logCreator: () => tellThrough(log),
   })

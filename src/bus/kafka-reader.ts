@@ -32,6 +32,7 @@ export interface Start {
 }
 
 export interface ReaderOptions {
+  /** One that tries long: a member that sees a broker's restart through keeps its place in the group. */
   readonly kafka: Kafka
   readonly groupId: string
   readonly topics: readonly string[]
@@ -157,7 +158,7 @@ export class GroupReader {
       maxBytesPerPartition: PIECE_BYTES,
       maxBytes: FETCH_BYTES,
       allowAutoTopicCreation: false,
-      // Long enough to see a broker's restart through as the same member; a crash is ours to mend.
+      // A crash is ours to mend.
       retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 60, restartOnFailure: async () => false },
     })
     const crashed = new Promise<never>((_, reject) => {

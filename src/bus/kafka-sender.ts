@@ -29,7 +29,8 @@ export interface Outgoing {
 /**
  * Sends batches with an idempotent producer, one at a time, until the broker has them: while it is away for ever. The
  * same batch is repeated under the same sequence numbers, so that a broker which had stored it before it fell knows it.
- * Only a batch of which the broker refuses a part is sent in pieces by a new producer, and may then be stored twice.
+ * Only a batch of which a broker refuses a part is sent in pieces by a new producer, and may then be stored twice; so may
+ * one for several brokers, on those that have it, while another of them is away.
  */
 export class Sender {
   connected = false
@@ -98,9 +99,11 @@ export class Sender {
     try {
       await this.#producer!.sendBatch({ acks: -1, topicMessages: byTopic(messages) })
     } catch (error) {
-      // Attempts that ran out may go on under the same sequence numbers; anything else has confused them.
-      if ((error as Error).name !== 'KafkaJSNumberOfRetriesExceeded') await this.#drop()
-      if (error instanceof KafkaJSProtocolError && REFUSALS.has(error.type)) return error.message
+      // What is no answer of the broker leaves the sequence numbers as they were: the same batch may go on under them.
+      if (error instanceof KafkaJSProtocolError) {
+        await this.#drop()
+        if (REFUSALS.has(error.type)) return error.message
+      }
       throw error
     }
     this.#sent += messages.length
@@ -114,8 +117,6 @@ export class Sender {
       maxInFlightRequests: 1,
       allowAutoTopicCreation: false,
       createPartitioner: Partitioners.DefaultPartitioner,
-      // Beyond a broker's restart: as long as they last, the brokers of one batch are told apart.
-      retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 60 },
     })
     await this.#producer.connect()
     this.connected = true

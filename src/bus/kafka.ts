@@ -15,6 +15,8 @@ import { Spill } from './spill.ts'
 
 /** `ends` waits at most so long for what an earlier process left on disk. */
 const RECOVERY_MS = 10_000
+/** Half a minute: longer than a broker takes to start again. */
+const READER_ATTEMPTS = 60
 const SEEN_RETRY_MS = 500
 const ADMIN_ATTEMPTS = 10
 const ADMIN_RETRY_MS = 100
@@ -45,6 +47,7 @@ export function createKafkaBus(options: KafkaBusOptions): Bus {
 
 class KafkaBus implements Bus {
   readonly #kafka: Kafka
+  readonly #patientKafka: Kafka
   readonly #topics: KafkaTopics
   readonly #log: Log
   readonly #outbox: Outbox
@@ -57,6 +60,7 @@ class KafkaBus implements Bus {
   constructor(options: KafkaBusOptions) {
     const { log, dataDir, spillBytes = 1024 ** 3, memoryEvents = 50_000, memoryBytes = 32 << 20 } = options
     this.#kafka = createKafkaClient(options, log)
+    this.#patientKafka = createKafkaClient(options, log, READER_ATTEMPTS)
     this.#topics = new KafkaTopics(options.topicPrefix)
     this.#settings = { ...TOPIC_DEFAULTS, ...options }
     this.#log = log
@@ -87,7 +91,7 @@ class KafkaBus implements Bus {
     const begin = stored ? undefined : this.#seen(topics)
     if (begin) this.#outbox.hold(begin)
     const reader = new GroupReader({
-      kafka: this.#kafka,
+      kafka: this.#patientKafka,
       groupId,
       topics,
       letters: new Set(letters),

@@ -316,6 +316,8 @@ await withEngines(['kafka'], ({ kafka }) => {
     await writer.close()
     const admin = client().admin()
     await admin.connect()
+    // kafkajs deletes only of topics that it has looked at.
+    await admin.fetchTopicOffsets(`${topicPrefix}md.trade`)
     await admin.deleteTopicRecords({
       topic: `${topicPrefix}md.trade`,
       partitions: [{ partition: 0, offset: '15' }],
