@@ -10,6 +10,8 @@ import type { LimitName, Markets, Wire } from './wire.ts'
 /** A snapshot that is too old is so many steps older than the market. */
 const OLD_STEPS = 20
 const SHUTDOWN_MS = 3_000
+/** A half-open connection is forgotten after so long. */
+const HALF_OPEN_MS = 300_000
 /** Faults that change a frame, in the order in which they do. */
 const REWRITES = ['two-maps', 'corrupt', 'exponent', 'absurd'] as const
 
@@ -298,6 +300,10 @@ export class Floor {
       const announcement = wire.dialect.faults.shutdown?.(client.path)
       if (announcement) client.send(announcement)
       setTimeout(() => client.terminate(), SHUTDOWN_MS / timeScale).unref()
-    } else client.hold(fault)
+    } else {
+      client.hold(fault)
+      // Nothing is read from it, its end neither: it would stay for ever.
+      if (fault === 'half-open') setTimeout(() => client.terminate(), HALF_OPEN_MS / timeScale).unref()
+    }
   }
 }
