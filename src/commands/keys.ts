@@ -5,6 +5,7 @@ import { type Config, loadConfig } from '../config.ts'
 import { findRunningGateway, openCommandFolder, type RunningGateway } from '../data-dir.ts'
 import { FeedgateError } from '../errors.ts'
 import type { Store } from '../store/store.ts'
+import { opened } from './opened.ts'
 import { printer } from './printer.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -86,10 +87,9 @@ async function withKeys<T>(config: Config, work: (store: KeyStore) => Promise<T>
   const dataDir = openCommandFolder(config.dataDir, config.databaseUrl)
   let store: Store | undefined
   try {
-    const opened = openAuth(config)
-    const { auth } = opened
-    store = opened.store
-    await store.ready()
+    const { auth, store: opening } = openAuth(config)
+    store = opening
+    await opened(store)
     return await work({
       create: (spec) => auth.createKey(spec),
       list: () => auth.listKeys(),

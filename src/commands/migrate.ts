@@ -3,6 +3,7 @@ import { openStore, SILENT } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { findRunningGateway, openCommandFolder } from '../data-dir.ts'
 import type { Store } from '../store/store.ts'
+import { opened } from './opened.ts'
 import { printer } from './printer.ts'
 
 export function migrateCommand(env: Readonly<Record<string, string | undefined>>): Command {
@@ -24,7 +25,7 @@ export function migrateCommand(env: Readonly<Record<string, string | undefined>>
       let store: Store | undefined
       try {
         store = openStore(config, SILENT)
-        await store.ready()
+        await opened(store)
         print({ migrated: true, by: 'command' }, 'The schema is up to date.')
       } finally {
         await store?.close()

@@ -32,6 +32,7 @@ describe('a wrong call or setting', () => {
     expect(output.stderr.trim().split('\n')).toHaveLength(1)
     expect(output.stderr).toMatch(text)
     expect(output.code).toBe(code)
+    return output.stderr
   }
 
   it('names an unknown key of the config file and what is accepted', async () => {
@@ -106,17 +107,17 @@ describe('a wrong call or setting', () => {
     server.close()
   })
 
-  it.each([['start'], ['migrate'], ['keys', 'list']])(
-    'works on no other database than the one asked for: %s',
-    async (...args) => {
-      const env = {
-        DATABASE_URL: 'postgres://localhost/x',
-        DATA_DIR: await temporaryFolder(),
-        HOST: '127.0.0.1',
-      }
-      await expectOneLine(args, env, 2, /DATABASE_URL.*embedded engines only/)
-    },
-  )
+  it.each([[['migrate']], [['keys', 'list']]])('says that the database does not answer: %s', async (args) => {
+    const dataDir = await temporaryFolder()
+    const env = { DATABASE_URL: 'postgres://u:very-secret@127.0.0.1:1/x', DATA_DIR: dataDir }
+    const output = await expectOneLine(args, env, 1, /the database does not answer .*DATABASE_URL/)
+    expect(output).not.toContain('very-secret')
+  })
+
+  it('says which engines a process with some of the roles needs', async () => {
+    const env = { DATABASE_URL: 'postgres://127.0.0.1:1/x', DATA_DIR: await temporaryFolder() }
+    await expectOneLine(['start', '--roles', 'ingest'], env, 2, /--roles lacks .*KAFKA_BROKERS, REDIS_URL/)
+  })
 
   it('says that the data directory cannot be written', async () => {
     const file = join(await temporaryFolder(), 'a-file')
