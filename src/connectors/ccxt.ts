@@ -7,8 +7,8 @@ import type { Connector, LinkOptions, Subscription } from './connector.ts'
 
 const DEFAULT_DEPTH = 100
 const MAX_DEPTH = 1_000
-/** Within what the strictest venue known allows (OKX: 3 a second). */
-const DIALS = { count: 2, perMs: 1_000 }
+/** Within what the strictest venue known allows (OKX: 3 a second), also where the network bunches them. */
+const DIALS = { count: 2, perMs: 1_500 }
 /** `1M` and `1m` differ; the rest is what topics can name. */
 const TIMEFRAME = /^[0-9A-Za-z]{1,16}$/
 
@@ -92,7 +92,7 @@ function ccxtConnector(library: CcxtLibrary, exchangeId: string, patience: Patie
       return new CcxtLink(host, options, sink)
     },
     fetchInstruments: (options) => restOf(options).instruments(),
-    verify: (options, signal) => verifyCredentials(library, exchangeId, options, signal),
+    verify: (options, signal) => verifyCredentials(library, exchangeId, restOf(options), options, signal),
     ...(description.has.fetchTrades && {
       fetchTrades: (symbol, wanted, options, signal) => restOf(options).trades(symbol, wanted, signal),
     }),

@@ -56,6 +56,8 @@ export interface CcxtClient {
   url: string
   /** Request hashes that were sent. */
   readonly subscriptions: Record<string, unknown>
+  /** Resolves when the socket is open; never, where it fails. */
+  readonly connected: Promise<unknown>
   readonly duplex: AsyncIterable<string | Buffer>
   readonly connection?: { terminate(): void }
   createConnection(): void

@@ -20,8 +20,8 @@ export interface Patience {
 
 export const PATIENCE: Patience = { sweepMs: 5_000, doubtAfterMs: 15_000, graceMs: 3_000 }
 const MAX_DOUBT_AFTER_MS = 300_000
-/** Asked for again so often in vain on one socket, a subscription gets another. */
-const RESTARTS_ON_SOCKET = 1
+/** Withheld so often on one socket, a subscription gets another. */
+const WITHHELD_ON_SOCKET = 2
 /** A peer that does not answer our close frame is cut off. */
 const CLOSE_TIMEOUT_MS = 1_000
 
@@ -40,8 +40,8 @@ export interface CcxtLinkHost {
 
 interface Watched {
   readonly watcher: Watcher
-  /** Times it was asked for again since it delivered. */
-  readonly restarts: number
+  /** Times it was proved that the venue moved on and did not tell, since it told something. */
+  withheld: number
   doubtAfterMs: number
   /** What REST said, and when the subscription had delivered last. */
   mark?: { readonly deliveredAt: number; readonly text: string }
@@ -179,13 +179,21 @@ export class CcxtLink implements Link {
     const stopping = this.#stopping.get(key)
     this.#stopping.delete(key)
     const before = stopping?.watched
-    const restarts = before && before.watcher.deliveredAt === 0 ? before.restarts + 1 : 0
+    const isHopeless = before !== undefined && before.withheld >= WITHHELD_ON_SOCKET
     const after = (stopping?.done ?? Promise.resolve()).then(() => {
-      if (before && restarts > RESTARTS_ON_SOCKET) this.#closeSockets(before.watcher, true)
+      if (isHopeless) this.#closeSockets(before.watcher, true)
     })
     const host = { ...this.#watcherHost, depth: this.#host.depth(subscription.limit) }
-    const watcher = new Watcher(subscription, host, after)
-    this.#watched.set(key, { watcher, restarts, doubtAfterMs: this.#host.patience.doubtAfterMs })
+    const watched: Watched = {
+      watcher: new Watcher(subscription, host, after),
+      withheld: isHopeless ? 0 : (before?.withheld ?? 0),
+      doubtAfterMs: this.#host.patience.doubtAfterMs,
+    }
+    this.#watched.set(key, watched)
+    if (!before) return
+    // Asked for again: whatever the venue says or does not say to that, REST tells whether there is something to say.
+    if (before.mark?.deliveredAt === 0) watched.mark = before.mark
+    void this.#probe(key, watched)
   }
 
   #emit(update: Decoded): void {
@@ -249,7 +257,7 @@ export class CcxtLink implements Link {
       watched.mark = { deliveredAt, text }
       if (moved) await sleep(this.#host.patience.graceMs, undefined, { ref: false })
       if (this.#ended || watcher.isStopped) return
-      if (moved && watcher.deliveredAt === deliveredAt) this.#restart(key, watcher)
+      if (moved && watcher.deliveredAt === deliveredAt) this.#restart(key, watched)
       else this.#sink.decoded({ kind: 'heartbeat' }, now(), undefined)
     } catch {
       // REST does not answer: nothing is known.
@@ -258,8 +266,10 @@ export class CcxtLink implements Link {
     }
   }
 
-  #restart(key: string, watcher: Watcher): void {
-    if (this.#watched.get(key)?.watcher !== watcher) return
+  #restart(key: string, watched: Watched): void {
+    if (this.#watched.get(key) !== watched) return
+    const { watcher } = watched
+    watched.withheld = watcher.deliveredAt === 0 ? watched.withheld + 1 : 1
     watcher.interrupted('no data, though the venue moves on')
     this.unsubscribe([watcher.subscription])
     this.subscribe([watcher.subscription])

@@ -34,17 +34,18 @@ export class CcxtRest {
     this.#hasTickSizes = this.#exchange.precisionMode === library.TICK_SIZE
   }
 
-  /** The exchange with its markets. Rejects as ccxt does; the next call tries again. */
-  async markets(reload = false): Promise<CcxtExchange> {
-    if (reload || !this.#loading) {
-      const loading = this.#exchange.loadMarkets(reload || this.#loading !== undefined)
-      this.#loading = loading
-      loading.catch(() => {
-        if (this.#loading === loading) this.#loading = undefined
-      })
-    }
-    await this.#loading
+  /** The exchange with its markets, old ones rather than none. Rejects as ccxt does; the next call tries again. */
+  async markets(): Promise<CcxtExchange> {
+    if (!this.#exchange.markets) await this.#load()
     return this.#exchange
+  }
+
+  #load(): Promise<unknown> {
+    // Without `true` ccxt gives the same failure for ever.
+    this.#loading ??= this.#exchange.loadMarkets(true).finally(() => {
+      this.#loading = undefined
+    })
+    return this.#loading
   }
 
   /** Of the last answer, ms. */
@@ -54,9 +55,10 @@ export class CcxtRest {
   }
 
   async instruments(): Promise<readonly Instrument[]> {
-    const { markets = {} } = await this.markets(true).catch((cause) => {
+    await this.#load().catch((cause) => {
       throw this.#unavailable(cause)
     })
+    const { markets = {} } = this.#exchange
     return Object.values(markets).flatMap((market) => instrumentOf(market, this.#hasTickSizes) ?? [])
   }
 
@@ -124,6 +126,7 @@ function between(
 export async function verifyCredentials(
   library: CcxtLibrary,
   exchangeId: string,
+  rest: CcxtRest,
   options: LinkOptions,
   signal: AbortSignal,
 ): Promise<void> {
@@ -136,7 +139,10 @@ export async function verifyCredentials(
   const secrets = Object.values(options.credentials ?? {})
   try {
     await Promise.race([
-      exchange.fetchBalance(),
+      rest.markets().then((known) => {
+        exchange.setMarketsFromExchange(known)
+        return exchange.fetchBalance()
+      }),
       sleep(2 ** 31 - 1, undefined, { signal, ref: false }).catch(() => {
         throw unanswered
       }),

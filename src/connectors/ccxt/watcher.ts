@@ -201,6 +201,13 @@ class Loop {
       : Math.min(RETRY.capMs, RETRY.baseMs * 2 ** (inVain - 1)) * (0.5 + Math.random() / 2)
   }
 
+  #connecting(client: CcxtClient): void {
+    this.client = client
+    void client.connected.then(() => {
+      if (this.client === client) this.#watcher.isBroken = false
+    })
+  }
+
   /** The exchange as this loop sees it: the same in all, but it is known which socket and requests are the loop's. */
   #createView(): CcxtExchange {
     const { exchange } = this.#host
@@ -210,7 +217,7 @@ class Loop {
       // A socket was lost while nobody waited for its data.
       if (this.#isLost && client !== this.client && !this.#watcher.isBroken)
         this.#watcher.interrupted('reconnected')
-      this.client = client
+      if (client !== this.client) this.#connecting(client)
       return client
     }
     view.watch = (url, messageHash, message, hash, info) => {

@@ -1,11 +1,30 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { startUpstream, type Upstream } from '../../manager/venue-world.ts'
-import { connectorsOf, type Loopback, market, readScripts, startLoopback, withMarkets } from './loopback.ts'
+import {
+  connectorsOf,
+  type Loopback,
+  market,
+  type Reply,
+  readScripts,
+  startLoopback,
+  withMarkets,
+} from './loopback.ts'
 
 const BTC = 'BTC/USDT'
 const ETH = 'ETH/USDT'
 const QUICK = { sweepMs: 50, doubtAfterMs: 300, graceMs: 100 }
 const T = Date.UTC(2026, 10, 22, 12)
+
+/** As Bybit does. */
+const UNSUBSCRIBED: Reply = [
+  /"unsubscribe"/,
+  (text: string) => ({
+    success: true,
+    ret_msg: '',
+    req_id: String(JSON.parse(text).req_id),
+    op: 'unsubscribe',
+  }),
+]
 
 let loopback: Loopback
 let upstream: Upstream | undefined
@@ -26,7 +45,11 @@ async function start(
   rest: Loopback['script']['rest'] = [],
 ): Promise<Upstream> {
   const script = readScripts().get(id)!
-  loopback = await startLoopback({ ...script, rest: [...(script.rest ?? []), ...rest] })
+  loopback = await startLoopback({
+    ...script,
+    replies: [...script.replies, UNSUBSCRIBED],
+    rest: [...(script.rest ?? []), ...rest],
+  })
   const markets = [
     market(script.marketId, BTC),
     market(script.marketId.replace('BTC', 'ETH').replace('btc', 'eth'), ETH),
@@ -208,6 +231,31 @@ describe('a source of ccxt', () => {
       () => seenOf(`bybit|orderbook|${BTC}`).filter((one) => one === 'snapshot').length === 2,
     )
     expect(loopback.sockets.size).toBe(1)
+  })
+
+  it('gives a subscription that stays withheld another socket, and tells the others of the break', async () => {
+    let time = T
+    const recent = () => fetched(++time - T)
+    const { until } = await start(
+      'bybit',
+      [
+        { channel: 'trades', symbols: [BTC] },
+        { channel: 'ticker', symbols: [BTC] },
+      ],
+      [[/recent-trade/, recent]],
+    )
+    await until('trades', () => seenOf(`bybit|trades|${BTC}`).length === 1)
+    const { replies } = loopback.script
+    loopback.script = {
+      ...loopback.script,
+      replies: replies.filter(([pattern]) => !/Trade/.test(pattern.source)),
+    }
+    const sockets = () => loopback.asked.filter((one) => one.startsWith('WS')).length
+    await until('another socket', () => sockets() === 2, 15_000)
+    loopback.script = { ...loopback.script, replies }
+    await until('the break', () => seenOf(`bybit|ticker|${BTC}`).includes('gap'), 15_000)
+    loopback.send(trade(99))
+    await until('trades again', () => seenOf(`bybit|trades|${BTC}`).includes('gap'), 15_000)
   })
 
   it('leaves a quiet market alone', async () => {

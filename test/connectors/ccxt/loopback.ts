@@ -13,7 +13,7 @@ export type Reply = readonly [asked: RegExp, ...frames: readonly unknown[]]
 
 export interface Script {
   readonly marketId: string
-  /** Frames are sent as JSON, or as text; with `gzip` packed. */
+  /** Frames are sent as JSON, or as text; functions make them of what was asked; with `gzip` packed. */
   readonly replies: readonly Reply[]
   readonly gzip?: boolean
   readonly rest?: readonly (readonly [path: RegExp, answer: unknown])[]
@@ -93,7 +93,8 @@ export async function startLoopback(script: Script): Promise<Loopback> {
     for (const [pattern, ...frames] of loopback.script.replies) {
       if (!pattern.test(text)) continue
       for (const frame of frames) {
-        const out = typeof frame === 'string' ? frame : JSON.stringify(frame)
+        const said = typeof frame === 'function' ? frame(text) : frame
+        const out = typeof said === 'string' ? said : JSON.stringify(said)
         socket.send(loopback.script.gzip ? gzipSync(out) : out)
       }
     }
