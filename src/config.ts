@@ -291,8 +291,11 @@ function check(raw: Record<string, unknown>): void {
 }
 
 function descend(node: unknown, key: string): unknown {
-  const schema = node as { properties?: Record<string, unknown>; items?: unknown } | undefined
-  return schema?.properties?.[key] ?? (/^\d+$/.test(key) ? schema?.items : undefined)
+  const schema = node as Partial<Record<'properties' | 'patternProperties', Record<string, unknown>>> & {
+    items?: unknown
+  }
+  const named = schema?.properties?.[key] ?? Object.values(schema?.patternProperties ?? {})[0]
+  return named ?? (/^\d+$/.test(key) ? schema?.items : undefined)
 }
 
 /** What a schema accepts, in words. */

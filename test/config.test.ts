@@ -135,6 +135,10 @@ describe('settings', () => {
       /timeframe is "1m".*ticker has no timeframes/,
     ],
     ['sources:\n  - { id: a, url: "http://x" }\n', /sources\.0\.url is "http:\/\/x"/],
+    [
+      'sources:\n  - { id: a, credentials: { apiKey: 271828182 } }\n',
+      /^(?!.*271828182).*credentials\.apiKey is \(hidden\).*a string/,
+    ],
     ['- 1\n- 2\n', /must be a mapping/],
     ['port: [\n', /not valid YAML/],
   ])('refuse the file %j', (text, message) => {
