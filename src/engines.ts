@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RateLimits } from './auth/auth.ts'
 import { createRateLimits } from './auth/rate-limit.ts'
@@ -23,7 +24,7 @@ import { createPostgresLeases } from './manager/leases-postgres.ts'
 import type { Positions } from './manager/positions.ts'
 import { openPositions } from './manager/positions-file.ts'
 import { createStorePositions } from './manager/positions-store.ts'
-import { settled } from './manager/settled.ts'
+import { unstored } from './manager/unstored.ts'
 import { createPgliteStore } from './store/pglite.ts'
 import { createPostgresStore } from './store/postgres.ts'
 import type { Store } from './store/store.ts'
@@ -106,6 +107,9 @@ function openBus(
   log: Log,
 ): { readonly bus: Bus; readonly spool: Spool | undefined } {
   if (config.kafkaBrokers) {
+    // Of an earlier process that was killed. Nobody has seen it, and another node may have gone on without it: what the
+    // gap behind it lacks is asked of the venue.
+    if (isClustered(config)) rmSync(join(dataDir.path, 'spill'), { recursive: true, force: true })
     const clientId = `feedgate-${dataDir.node}`
     const brokers = config.kafkaBrokers.split(',')
     const bus = createKafkaBus({ brokers, clientId, dataDir: dataDir.path, log })
@@ -128,14 +132,14 @@ function openKeeping(
   { bus, spool, store }: { bus: Bus; spool: Spool | undefined; store: Store },
   log: Log,
 ): Pick<Engines, 'desired' | 'positions' | 'leases'> {
-  const isSettled = () => settled(bus, store)
+  const waiting = () => unstored(bus, store)
   if (isClustered(config))
     return {
       desired: createStoredDesiredState(store.sql),
-      positions: createStorePositions(store, isSettled),
+      positions: createStorePositions(store, waiting),
       leases: createPostgresLeases(store.sql, dataDir.node, log),
     }
-  const positions = openPositions(join(dataDir.path, 'positions'), spool ? undefined : isSettled)
+  const positions = openPositions(join(dataDir.path, 'positions'), spool ? undefined : waiting)
   // What the spool holds will be stored before anything new: it counts as stored from here on.
   if (spool) positions.stored(spool.recovered)
   return {

@@ -59,6 +59,8 @@ export interface Bus {
   subscribe(group: string, signal: AbortSignal, stored?: StoredOffsets): AsyncIterable<BusBatch>
   /** Where each partition ends now: what is before it has been published. Empty where the bus keeps nothing. */
   ends(): Promise<ReadonlyMap<string, string>>
+  /** What was published from these offsets up to now, in the order of its topics. Rejects while that cannot be known. */
+  tail(from: ReadonlyMap<string, string>): AsyncIterable<readonly EncodedEvent[]>
   /** One phrase for `/readyz`: what stops the bus from carrying, or undefined. */
   fault(): string | undefined
   close(): Promise<void>

@@ -87,6 +87,8 @@ class EmbeddedBus implements Bus {
     return new Map()
   }
 
+  async *tail(): AsyncGenerator<readonly EncodedEvent[]> {}
+
   fault(): string | undefined {
     return this.#closed ? 'closed' : undefined
   }

@@ -116,7 +116,7 @@ export class Sender {
       idempotent: true,
       maxInFlightRequests: 1,
       allowAutoTopicCreation: false,
-      createPartitioner: Partitioners.DefaultPartitioner,
+      createPartitioner: cachedPartitioner,
     })
     await this.#producer.connect()
     this.connected = true
@@ -141,6 +141,21 @@ export class Sender {
       }
     }
     return false
+  }
+}
+
+/** Kafka's own choice for the key; made once for each key object, of which there is one a topic. */
+function cachedPartitioner(): ReturnType<typeof Partitioners.DefaultPartitioner> {
+  const choose = Partitioners.DefaultPartitioner()
+  const chosen = new WeakMap<Buffer, { readonly partition: number; readonly of: number }>()
+  return (args) => {
+    const { key } = args.message
+    if (!Buffer.isBuffer(key)) return choose(args)
+    const known = chosen.get(key)
+    if (known && known.of === args.partitionMetadata.length) return known.partition
+    const partition = choose(args)
+    chosen.set(key, { partition, of: args.partitionMetadata.length })
+    return partition
   }
 }
 

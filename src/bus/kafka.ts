@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Admin, Kafka } from 'kafkajs'
@@ -125,6 +126,35 @@ class KafkaBus implements Bus {
     }
   }
 
+  async *tail(from: ReadonlyMap<string, string>): AsyncGenerator<readonly EncodedEvent[]> {
+    const unread = new Map([...(await this.ends())].filter(([name, end]) => isBehind(from.get(name), end)))
+    if (unread.size === 0) return
+    const groupId = this.#topics.group(`tail-${randomUUID()}`)
+    const reader = new GroupReader({
+      kafka: this.#kafka,
+      groupId,
+      topics: topicsOf([...unread.keys()]),
+      letters: new Set(),
+      ready: async () => {},
+      starts: (partitions) => this.#startsOf(groupId, partitions, from),
+      commits: false,
+      stray: () => {},
+      log: this.#log,
+    })
+    try {
+      for await (const { events, offsets } of reader.batches()) {
+        yield events
+        for (const [name, { to }] of offsets ?? [])
+          if (!isBehind(to, unread.get(name) ?? '0')) unread.delete(name)
+        if (unread.size === 0) return
+      }
+      throw new FeedgateError('bus-unavailable', 'the bus was closed while it was read')
+    } finally {
+      await reader.stop()
+      await this.#withAdmin((admin) => admin.deleteGroups([groupId])).catch(() => undefined)
+    }
+  }
+
   fault(): string | undefined {
     const fault = this.#outbox.fault()
     if (fault) return fault
@@ -237,4 +267,9 @@ class KafkaBus implements Bus {
 
 function topicsOf(partitions: readonly string[]): string[] {
   return [...new Set(partitions.map((name) => name.slice(0, name.lastIndexOf('/'))))]
+}
+
+/** Nothing known: from the oldest. */
+function isBehind(offset: string | undefined, end: string): boolean {
+  return BigInt(offset ?? 0) < BigInt(end)
 }

@@ -1,6 +1,8 @@
 import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import type { EncodedEvent } from '../market/encoded-event.ts'
+import type { StoredPosition } from '../store/store.ts'
 import type { Position, Positions } from './positions.ts'
+import { laterOf } from './unstored.ts'
 
 /** Enough for what a venue sends again after a connection (at most 50 trades) and what was on its way. */
 const MAX_TRADE_IDS = 256
@@ -28,46 +30,51 @@ interface Known {
 /**
  * Positions in a file that is appended to: one short write for each commit, whatever the number of topics. The kernel
  * keeps what was written when the process is killed; a line torn by a crash is ignored.
- * `settled`: of a bus that outlives the process, waits until what it holds is stored; see `createStorePositions`.
+ * `unstored`: of a bus that outlives the process, where what it still holds for the store ends.
  */
-export function openPositions(path: string, settled?: () => Promise<boolean>): Positions {
-  return new PositionsFile(path, settled)
+export function openPositions(
+  path: string,
+  unstored?: () => Promise<ReadonlyMap<string, StoredPosition>>,
+): Positions {
+  return new PositionsFile(path, unstored)
 }
 
 class PositionsFile implements Positions {
   readonly #path: string
-  readonly #settled: (() => Promise<boolean>) | undefined
-  #certain: Promise<boolean> | undefined
-  #uncertain = false
+  readonly #unstored: (() => Promise<ReadonlyMap<string, StoredPosition>>) | undefined
+  #loading: Promise<void> | undefined
   /** Longest silent first. */
   readonly #known = new Map<string, Known>()
   #file: number | undefined
   #appended = 0
   #alive = 0
 
-  constructor(path: string, settled: (() => Promise<boolean>) | undefined) {
+  constructor(path: string, unstored: (() => Promise<ReadonlyMap<string, StoredPosition>>) | undefined) {
     this.#path = path
-    this.#settled = settled
+    this.#unstored = unstored
     for (const line of readLines(path)) this.#note(line)
     this.#compact()
   }
 
   /** Once for all sources: only an earlier process of this folder can have left something in the bus. */
-  async load(): Promise<void> {
-    if (!this.#settled) return
-    this.#certain ??= this.#settled()
-    this.#uncertain = !(await this.#certain)
+  load(): Promise<void> {
+    this.#loading ??= this.#load()
+    this.#loading.catch(() => {
+      this.#loading = undefined
+    })
+    return this.#loading
+  }
+
+  async #load(): Promise<void> {
+    for (const [id, position] of (await this.#unstored?.()) ?? []) {
+      const later = laterOf(this.#known.get(id), position)!
+      this.#known.set(id, { ...later, ...(later.tradeIds && { tradeIds: [...later.tradeIds] }) } as Known)
+    }
   }
 
   last(topicId: string): Position | undefined {
     const known = this.#known.get(topicId)
-    return (
-      known && {
-        ...known,
-        ...(known.tradeIds && { tradeIds: [...known.tradeIds] }),
-        ...(this.#uncertain && { uncertain: true as const }),
-      }
-    )
+    return known && { ...known, ...(known.tradeIds && { tradeIds: [...known.tradeIds] }) }
   }
 
   stored(events: readonly EncodedEvent[]): void {

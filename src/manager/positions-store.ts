@@ -1,21 +1,31 @@
-import type { Store } from '../store/store.ts'
-import type { Position, Positions } from './positions.ts'
+import type { Store, StoredPosition } from '../store/store.ts'
+import type { Positions } from './positions.ts'
+import { laterOf } from './unstored.ts'
 
 /**
- * Positions as the store has them, for nodes that share one. `settled` waits until what was published before is stored, for
- * as long as it is worth it; false: it is not known to be, and then nothing may claim to follow what is stored.
+ * Positions as the store will have them, for nodes that share one: `unstored` says what the bus still holds for it.
  */
 export function createStorePositions(
   store: Pick<Store, 'positions'>,
-  settled: () => Promise<boolean>,
+  unstored: () => Promise<ReadonlyMap<string, StoredPosition>>,
 ): Positions {
   /** Of the sources that this node owns or owned; bounded as topics are. */
-  const known = new Map<string, Position>()
+  const known = new Map<string, StoredPosition>()
+  /** Sources that are taken over together look once. */
+  let looking: Promise<ReadonlyMap<string, StoredPosition>> | undefined
   return {
     load: async (source) => {
-      const certain = await settled()
-      for (const [topicId, position] of await store.positions(source))
-        known.set(topicId, certain ? position : { ...position, uncertain: true })
+      looking ??= unstored().finally(() => {
+        looking = undefined
+      })
+      const waiting = await looking
+      // Behind the look: what was stored meanwhile is in both.
+      const stored = await store.positions(source)
+      const topics = new Set([
+        ...stored.keys(),
+        ...[...waiting.keys()].filter((id) => id.startsWith(`${source}|`)),
+      ])
+      for (const id of topics) known.set(id, laterOf(stored.get(id), waiting.get(id))!)
     },
     last: (topicId) => known.get(topicId),
     stored: () => {},

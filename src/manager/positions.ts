@@ -2,10 +2,7 @@ import type { EncodedEvent } from '../market/encoded-event.ts'
 import type { StoredPosition } from '../store/store.ts'
 
 /** Where a topic ends in the store. */
-export interface Position extends StoredPosition {
-  /** More of the topic may be on its way into the store: nothing may be said to follow this. */
-  readonly uncertain?: true
-}
+export type Position = StoredPosition
 
 /**
  * The last position of each topic that is known to be stored. It outlives the process, so that a new epoch can say what

@@ -115,7 +115,7 @@ export class TopicWriter {
       receivedTime: this.#receivedTime,
       publishedTime: Math.max(now(), this.#receivedTime),
     }
-    if (last && !last.uncertain) {
+    if (last) {
       envelope.prevEpoch = last.epoch
       envelope.prevSeq = last.seq
     }

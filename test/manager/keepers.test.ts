@@ -27,6 +27,7 @@ function writing(channel: Channel, stored?: Position) {
     reject: async () => {},
     subscribe: async function* () {},
     ends: async () => new Map(),
+    tail: async function* () {},
     fault: () => undefined,
     close: async () => {},
   }

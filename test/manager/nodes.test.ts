@@ -58,7 +58,7 @@ async function startNode(name: string, sources: readonly SourceSpec[]): Promise<
     bus,
     sources,
     desired: createStoredDesiredState(store.sql),
-    positions: createStorePositions(store, async () => true),
+    positions: createStorePositions(store, async () => new Map()),
     leases,
     vault: createVault('a key of the tests, long enough for one'),
     log: SILENT,

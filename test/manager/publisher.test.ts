@@ -27,6 +27,7 @@ function slowBus() {
     reject: async () => {},
     subscribe: async function* () {},
     ends: async () => new Map(),
+    tail: async function* () {},
     fault: () => undefined,
     close: async () => {},
   }
