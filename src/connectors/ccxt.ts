@@ -42,23 +42,16 @@ function ccxtConnector(library: CcxtLibrary, exchangeId: string, patience: Patie
   const channels = channelsOf(description)
   if (channels.length === 0) return undefined
   const timeframes = Object.keys(description.timeframes ?? {}).filter((one) => TIMEFRAME.test(one))
-  /** By `restUrl`, which only operators name. */
-  const rests = new Map<string, CcxtRest>()
-  const restOf = (options: LinkOptions): CcxtRest => {
-    const key = options.restUrl ?? ''
-    let rest = rests.get(key)
-    if (!rest) {
-      rest = new CcxtRest(library, exchangeId, options)
-      rests.set(key, rest)
-    }
-    return rest
-  }
-  /** By `url`. */
-  const pacers = new Map<string, Pacer>()
-  const dialsOf = ({ url = '' }: LinkOptions): Pacer => {
-    const pacer = pacers.get(url) ?? new Pacer(DIALS.count, DIALS.perMs)
-    pacers.set(url, pacer)
-    return pacer
+  /** What all links to the same hosts share; by their URLs, which only operators name. */
+  const shared = new Map<string, { readonly rest: CcxtRest; readonly dials: Pacer }>()
+  const sharedOf = (options: LinkOptions) => {
+    const key = `${options.url} ${options.restUrl}`
+    const known = shared.get(key)
+    if (known) return known
+    const rest = new CcxtRest(library, exchangeId, options)
+    const made = { rest, dials: new Pacer(DIALS.count, DIALS.perMs) }
+    shared.set(key, made)
+    return made
   }
   const depth = (limit = DEFAULT_DEPTH) => Math.min(limit, MAX_DEPTH)
   return {
@@ -78,23 +71,13 @@ function ccxtConnector(library: CcxtLibrary, exchangeId: string, patience: Patie
       channels.includes(channel)
         ? undefined
         : `${exchangeId} has no channel ${channel}: accepted are ${channels.join(', ')}`,
-    open: (_route, options, sink) => {
-      const rest = restOf(options)
-      const host = {
-        library,
-        exchangeId,
-        patience,
-        dials: dialsOf(options),
-        depth,
-        markets: () => rest.markets(),
-        retryAfterMs: () => rest.retryAfterMs(),
-      }
-      return new CcxtLink(host, options, sink)
-    },
-    fetchInstruments: (options) => restOf(options).instruments(),
-    verify: (options, signal) => verifyCredentials(library, exchangeId, restOf(options), options, signal),
+    open: (_route, options, sink) =>
+      new CcxtLink({ library, exchangeId, patience, depth, ...sharedOf(options) }, options, sink),
+    fetchInstruments: (options) => sharedOf(options).rest.instruments(),
+    verify: (options, signal) =>
+      verifyCredentials(library, exchangeId, sharedOf(options).rest, options, signal),
     ...(description.has.fetchTrades && {
-      fetchTrades: (symbol, wanted, options, signal) => restOf(options).trades(symbol, wanted, signal),
+      fetchTrades: (symbol, wanted, options, signal) => sharedOf(options).rest.trades(symbol, wanted, signal),
     }),
   }
 }

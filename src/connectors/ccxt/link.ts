@@ -7,6 +7,7 @@ import { subscriptionKey } from '../connector.ts'
 import { createExchange, type Tap } from './exchange.ts'
 import { type CcxtClient, type CcxtExchange, type CcxtLibrary, reasonOf } from './library.ts'
 import { sample } from './probe.ts'
+import type { CcxtRest } from './rest.ts'
 import { Watcher, type WatcherHost } from './watcher.ts'
 
 /** How silence is told from death, ms. */
@@ -32,10 +33,7 @@ export interface CcxtLinkHost {
   /** Connections to one host, of all links together. */
   readonly dials: Pacer
   depth(limit: number | undefined): number
-  /** An exchange for REST with its markets loaded, shared by all links of the same `restUrl`. Rejects as ccxt does. */
-  markets(): Promise<CcxtExchange>
-  /** The venue asked to wait so long, ms. */
-  retryAfterMs(): number | undefined
+  readonly rest: CcxtRest
 }
 
 interface Watched {
@@ -132,9 +130,9 @@ export class CcxtLink implements Link {
 
   async #open(): Promise<void> {
     try {
-      this.#exchange.setMarketsFromExchange(await this.#host.markets())
+      this.#exchange.setMarketsFromExchange(await this.#host.rest.markets())
     } catch (error) {
-      const retryAfterMs = this.#host.retryAfterMs()
+      const retryAfterMs = this.#host.rest.retryAfterMs()
       const reason = `cannot list its markets: ${this.#reason(error)}`
       this.#end({ reason, ...(retryAfterMs !== undefined && { retryAfterMs }) })
       return
@@ -251,7 +249,7 @@ export class CcxtLink implements Link {
     try {
       const { watcher, mark } = watched
       const { deliveredAt } = watcher
-      const text = await sample(await this.#host.markets(), watcher.subscription)
+      const text = await sample(await this.#host.rest.markets(), watcher.subscription)
       if (text === undefined || this.#ended) return
       const moved = mark !== undefined && mark.deliveredAt === deliveredAt && mark.text !== text
       watched.mark = { deliveredAt, text }

@@ -3,6 +3,7 @@ import type { Decoded, Subscription } from '../connector.ts'
 import { BookReader } from './book-reader.ts'
 import { type CcxtClient, type CcxtExchange, type CcxtLibrary, failureOf } from './library.ts'
 import { CandlesReader, type Reader, TickerReader, TradesReader } from './readers.ts'
+import { type Watch, watchesOf } from './watches.ts'
 
 /** A watch that fails is called again at once, then ever more rarely. */
 const RETRY = { baseMs: 500, capMs: 30_000 }
@@ -21,16 +22,6 @@ export interface WatcherHost {
   /** The socket that carried it is gone: this watcher waits, and tries again unless the link ends. */
   broken(watcher: Watcher, reason: string): void
   emit(update: Decoded): void
-}
-
-interface Watch {
-  call(exchange: CcxtExchange): Promise<unknown>
-  /** Undefined: the exchange cannot be asked to stop. */
-  readonly stop: ((exchange: CcxtExchange) => Promise<unknown>) | undefined
-  /** A second source of the same topic: what it lacks is no failure. */
-  readonly optional?: true
-  /** Asks for less from now on, where it asked for something that may be too much. */
-  relent?(): boolean
 }
 
 /**
@@ -229,66 +220,6 @@ class Loop {
       return exchange.watchMultiple.call(view, url, messageHashes, message, hashes, info)
     }
     return view
-  }
-}
-
-function watchesOf(exchange: CcxtExchange, subscription: Subscription): readonly Watch[] {
-  const { has } = exchange
-  const { channel, symbol, timeframe = '1m', limit } = subscription
-  switch (channel) {
-    case 'trades':
-      return [
-        {
-          call: (exchange) => exchange.watchTrades(symbol),
-          stop: has.unWatchTrades ? (exchange) => exchange.unWatchTrades(symbol) : undefined,
-        },
-      ]
-    case 'orderbook':
-      return [bookWatch(exchange, symbol, limit)]
-    case 'ohlcv':
-      return [
-        {
-          call: (exchange) => exchange.watchOHLCV(symbol, timeframe),
-          stop: has.unWatchOHLCV ? (exchange) => exchange.unWatchOHLCV(symbol, timeframe) : undefined,
-        },
-      ]
-    default:
-      return tickerWatches(has, symbol)
-  }
-}
-
-function tickerWatches(has: CcxtExchange['has'], symbol: string): readonly Watch[] {
-  const watches: Watch[] = []
-  if (has.watchTicker)
-    watches.push({
-      call: (exchange) => exchange.watchTicker(symbol),
-      stop: has.unWatchTicker ? (exchange) => exchange.unWatchTicker(symbol) : undefined,
-    })
-  else if (has.watchTickers)
-    watches.push({
-      call: (exchange) => exchange.watchTickers([symbol]),
-      stop: has.unWatchTickers ? (exchange) => exchange.unWatchTickers([symbol]) : undefined,
-    })
-  if (has.watchBidsAsks)
-    watches.push({
-      call: (exchange) => exchange.watchBidsAsks([symbol]),
-      stop: has.unWatchBidsAsks ? (exchange) => exchange.unWatchBidsAsks([symbol]) : undefined,
-      ...(watches.length > 0 && { optional: true }),
-    })
-  return watches
-}
-
-/** Exchanges accept different depths and refuse others: then their own is taken, and cut. */
-function bookWatch({ has }: CcxtExchange, symbol: string, limit: number | undefined): Watch {
-  let asked = limit
-  return {
-    call: (exchange) => exchange.watchOrderBook(symbol, asked),
-    stop: has.unWatchOrderBook ? (exchange) => exchange.unWatchOrderBook(symbol) : undefined,
-    relent: () => {
-      const could = asked !== undefined
-      asked = undefined
-      return could
-    },
   }
 }
 
