@@ -81,14 +81,18 @@ async function assemble(parts: Parts): Promise<App> {
   const { bus, store, cache, positions } = engines
   const owner = roles.has('ingest') ? await createOwner(parts) : undefined
   // Where several nodes run sources, what clients see of them is what all nodes report.
-  const manager = owner && !isClustered(config) ? owner : createRemoteManager(store.sql, log)
+  const remote = isClustered(config) ? createRemoteManager(store.sql, log) : undefined
+  const manager = (remote ?? owner)!
   const metrics = createMetrics()
   const tracing = await openTracing(config)
   const operations: OperationsPorts = {
     log,
     version: VERSION,
     metrics: () => metrics.text(),
-    readiness: () => engines.faults(),
+    readiness: () => ({
+      ...engines.faults(),
+      ...(remote && roles.has('gateway') && { sources: remote.fault() }),
+    }),
   }
   const demoKeys = config.demo ? TIERS.map((tier) => ({ tier, key: demoKey(tier) })) : []
   const localAdminKey = randomSecret()
@@ -112,7 +116,7 @@ async function assemble(parts: Parts): Promise<App> {
     await owner?.start()
     if (owner && owner !== manager)
       running.push(serveNodes({ manager: owner, sql: store.sql, node: dataDir.node, log }, readers.signal))
-    if (gateway && owner !== manager) await manager.start()
+    if (gateway && remote) await remote.start()
     store.ready().catch((error: Error) => log.error({ error: error.message }, 'the store cannot be opened'))
   }
 

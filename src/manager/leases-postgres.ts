@@ -12,16 +12,18 @@ interface Held {
 }
 
 /**
- * Leases as rows of a database, by its clock. A renewal that cannot reach the database changes nothing: then nobody else
- * can take the lease either. `node` must be one process at a time; a process that restarts under the same name gets its
- * leases back at once, with new tokens.
+ * Leases as rows of a database, by its clock. A renewal that cannot reach the database changes nothing, and nobody takes a
+ * lease that ended meanwhile: only a node that has reached the database for as long as a lease lives may, because by then
+ * every living owner has renewed. `node` must be one process at a time; a process that restarts under the same name gets
+ * its leases back at once, with new tokens.
  */
 export function createPostgresLeases(sql: Sql, node: string, log: Log): Leases {
   const held = new Map<string, Held>()
+  /** Monotonic ms; undefined: the last call did not get through. */
+  let reachedSince: number | undefined
   let renewing: Promise<void> | undefined
 
   const renew = async () => {
-    if (held.size === 0) return
     const asked = [...held]
     const { rows } = await sql.query<{ source: string; token: string }>(
       `update source_leases l set expires_at = clock_timestamp() + $2 * interval '1 ms'
@@ -41,7 +43,15 @@ export function createPostgresLeases(sql: Sql, node: string, log: Log): Leases {
 
   const timer = setInterval(() => {
     renewing ??= renew()
-      .catch((error: Error) => log.warn({ error: error.message }, 'leases cannot be renewed'))
+      .then(
+        () => {
+          reachedSince ??= performance.now()
+        },
+        (error: Error) => {
+          if (reachedSince !== undefined) log.warn({ error: error.message }, 'leases cannot be renewed')
+          reachedSince = undefined
+        },
+      )
       .finally(() => {
         renewing = undefined
       })
@@ -51,15 +61,16 @@ export function createPostgresLeases(sql: Sql, node: string, log: Log): Leases {
     async acquire(source) {
       const known = held.get(source)
       if (known) return known.lease
+      const mayTakeOver = reachedSince !== undefined && performance.now() - reachedSince > TTL_MS
       const { rows } = await sql.query<{ token: string }>(
         `insert into source_leases as l (source, owner, token, expires_at)
          values ($1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint,
                  clock_timestamp() + $3 * interval '1 ms')
          on conflict (source) do update
            set owner = excluded.owner, token = greatest(excluded.token, l.token + 1), expires_at = excluded.expires_at
-           where l.owner = excluded.owner or l.expires_at < clock_timestamp()
+           where l.owner = excluded.owner or l.expires_at = '-infinity' or ($4 and l.expires_at < clock_timestamp())
          returning token::text as token`,
-        [source, node, TTL_MS],
+        [source, node, TTL_MS, mayTakeOver],
       )
       const [row] = rows
       if (!row) return undefined

@@ -27,11 +27,11 @@ interface Known {
  * The manager as seen from a node that runs no sources: what the owners report to the database, at most about two seconds
  * old, and commands given to them. While the database is away it answers what it knew.
  */
-export function createRemoteManager(sql: Sql, log: Log, patienceMs = PATIENCE_MS): Manager {
+export function createRemoteManager(sql: Sql, log: Log, patienceMs = PATIENCE_MS): RemoteManager {
   return new RemoteManager(sql, log, patienceMs)
 }
 
-class RemoteManager implements Manager {
+export class RemoteManager implements Manager {
   readonly #sql: Sql
   readonly #log: Log
   readonly #patienceMs: number
@@ -41,6 +41,7 @@ class RemoteManager implements Manager {
   readonly #ended = new AbortController()
   #running: Promise<void> | undefined
   #complained = false
+  #isKnown = false
 
   constructor(sql: Sql, log: Log, patienceMs: number) {
     this.#sql = sql
@@ -50,6 +51,11 @@ class RemoteManager implements Manager {
 
   async start(): Promise<void> {
     this.#running ??= this.#run()
+  }
+
+  /** For `/readyz`: before the first reports are read no symbol is known here. */
+  fault(): string | undefined {
+    return this.#isKnown ? undefined : 'what the sources carry is not known yet'
   }
 
   async close(): Promise<void> {
@@ -143,6 +149,7 @@ class RemoteManager implements Manager {
     }
     if (known.size !== this.#known.size) this.#topics = undefined
     this.#known = known
+    this.#isKnown = true
   }
 
   async #read(sources: readonly string[]): Promise<ReadonlyMap<string, Pick<Known, 'report' | 'topics'>>> {
