@@ -1,16 +1,21 @@
 // npm run docs: writes what can drift into the README, from the code; `--check` fails if it differs.
 import { readFileSync, writeFileSync } from 'node:fs'
-import { environmentName, Settings } from '../dist/config.js'
+import { environmentName, isFileOnly, Settings } from '../dist/config.js'
 import { loadVenues } from '../dist/connectors/registry.js'
 
 const README = new URL('../README.md', import.meta.url)
 
+function settingRow(name, schema, environment) {
+  const fallback = schema.default === undefined || schema.default === '' ? '–' : `\`${schema.default}\``
+  return `| ${environment} | \`${name}\` | ${fallback} | ${schema.description ?? ''} |`
+}
+
 function settingsTable() {
-  const rows = Object.entries(Settings.properties).map(([name, schema]) => {
-    const environment = name === 'sources' ? '–' : `\`${environmentName(name)}\``
-    const fallback = schema.default === undefined ? '–' : `\`${schema.default}\``
-    return `| ${environment} | \`${name}\` | ${fallback} | ${schema.description ?? ''} |`
-  })
+  const rows = Object.entries(Settings.properties).flatMap(([name, schema]) =>
+    schema.properties
+      ? Object.entries(schema.properties).map(([inner, of]) => settingRow(`${name}.${inner}`, of, '–'))
+      : [settingRow(name, schema, isFileOnly(name) ? '–' : `\`${environmentName(name)}\``)],
+  )
   return ['| environment | file | default | |', '| --- | --- | --- | --- |', ...rows].join('\n')
 }
 

@@ -89,6 +89,7 @@ async function assemble(parts: Parts): Promise<App> {
     log,
     version: VERSION,
     metrics: () => metrics.text(),
+    warnings: () => store.warnings(),
     readiness: () => ({
       ...engines.faults(),
       ...(remote && roles.has('gateway') && { sources: remote.fault() }),

@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs'
-import Type, { type Static } from 'typebox'
+import Type, { type Static, type TObject } from 'typebox'
 import { Compile } from 'typebox/compile'
+import Value from 'typebox/value'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
+import { KafkaSettings } from './bus/settings.ts'
 import { FeedgateError } from './errors.ts'
 import { CHANNELS, type Channel } from './market/event.ts'
+import { StoreSettings } from './store/settings.ts'
 
 /** Its length is counted in bytes, which a schema cannot: see `checkTogether`. */
 const SecretText = (description: string) => Type.String({ minLength: 1, description })
@@ -127,6 +130,8 @@ export const Settings = Type.Object(
       default: 0.001,
       description: 'share of the events that are traced, where there is a collector',
     }),
+    kafka: KafkaSettings,
+    store: StoreSettings,
     sources: Type.Optional(
       Type.Array(Source, { maxItems: 1_000, description: 'sources to connect at start, file only' }),
     ),
@@ -162,13 +167,14 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, co
   const fromFile = readSettingsFile(named ?? './feedgate.yaml', named !== undefined)
   const raw: Record<string, unknown> = { ...fromFile }
   for (const name of Object.keys(Settings.properties)) {
-    if (name === 'sources') continue
+    if (isFileOnly(name)) continue
     const value = fromEnvironment(env, environmentName(name))
     if (value !== undefined) raw[name] = fromText(name, value)
   }
   const asksAnonymousTier = raw.anonymousTier !== undefined
   for (const [name, schema] of Object.entries(Settings.properties)) {
     if (raw[name] === undefined && 'default' in schema) raw[name] = schema.default
+    if ('properties' in schema) raw[name] = withDefaults(schema, raw[name])
   }
   check(raw)
   const values = raw as SettingValues
@@ -252,6 +258,19 @@ function fromEnvironment(
       { cause },
     )
   }
+}
+
+/** Lists and groups of settings have no form in the environment. */
+export function isFileOnly(name: string): boolean {
+  const { type } = Settings.properties[name as keyof typeof Settings.properties] as { type?: string }
+  return type === 'array' || type === 'object'
+}
+
+/** What is no group is left as it is, for the check to name. */
+function withDefaults(schema: TObject, given: unknown): unknown {
+  if (given !== undefined && (typeof given !== 'object' || given === null || Array.isArray(given)))
+    return given
+  return { ...(Value.Create(schema) as object), ...given }
 }
 
 /** Environment values are text; the schema says which are numbers and which are yes or no. */

@@ -97,7 +97,7 @@ export function openCounters({ redisUrl: url }: Config, log: Log): Counters {
 
 export function openStore(config: Config, log: Log): Store {
   return config.databaseUrl
-    ? createPostgresStore({ url: config.databaseUrl, log })
+    ? createPostgresStore({ url: config.databaseUrl, settings: config.store, log })
     : createPgliteStore({ dataDir: config.dataDir, log })
 }
 
@@ -112,7 +112,7 @@ function openBus(
     if (isClustered(config)) rmSync(join(dataDir.path, 'spill'), { recursive: true, force: true })
     const clientId = `feedgate-${dataDir.node}`
     const brokers = config.kafkaBrokers.split(',')
-    const bus = createKafkaBus({ brokers, clientId, dataDir: dataDir.path, log })
+    const bus = createKafkaBus({ ...config.kafka, brokers, clientId, dataDir: dataDir.path, log })
     return { bus, spool: undefined }
   }
   const spool = new Spool(join(dataDir.path, 'spool'))

@@ -12,6 +12,8 @@ export interface OperationsPorts {
   metrics(): Promise<string>
   /** Each dependency of `/readyz` by name: undefined when it is well, else what is wrong with it. */
   readiness(): Readonly<Record<string, string | undefined>>
+  /** What somebody should look at though everything is served; shown by `/readyz`. */
+  warnings(): readonly string[]
 }
 
 /** All that the gateway sees of the rest of the program. */

@@ -28,7 +28,13 @@ export function operationsRoutes(ports: OperationsPorts): RoutePlugin {
         summary: 'Can it serve everything? Each dependency by name',
         tags: ['operations'],
         response: answers(
-          { 200: Type.Object({ status: Type.Literal('ready'), dependencies: Dependencies }) },
+          {
+            200: Type.Object({
+              status: Type.Literal('ready'),
+              dependencies: Dependencies,
+              warnings: Type.Optional(Type.Array(Type.String(), { description: 'to be looked at soon' })),
+            }),
+          },
           [503],
         ),
       },
@@ -36,7 +42,9 @@ export function operationsRoutes(ports: OperationsPorts): RoutePlugin {
         const faults = Object.entries(ports.readiness())
         const dependencies = Object.fromEntries(faults.map(([name, fault]) => [name, fault ?? 'ok']))
         const unwell = faults.filter(([, fault]) => fault !== undefined).map(([name]) => name)
-        if (unwell.length === 0) return { status: 'ready', dependencies } as const
+        const warnings = ports.warnings()
+        if (unwell.length === 0)
+          return { status: 'ready', dependencies, ...(warnings.length > 0 && { warnings }) } as const
         return sendProblem(reply, new FeedgateError('not-ready', `not ready: ${unwell.join(', ')}`), {
           dependencies,
         })

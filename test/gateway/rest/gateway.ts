@@ -155,6 +155,7 @@ export async function startRest(options: GatewayOptions = {}): Promise<TestGatew
     version: '1.2.3',
     metrics: () => metrics.text(),
     readiness: options.readiness ?? (() => ({ store: store.fault() })),
+    warnings: () => store.warnings(),
     now: () => Date.now() * 1_000,
   }
   const server = await createServer(ports)
@@ -201,6 +202,7 @@ export function closedStore(): Store {
     offsets: unavailable,
     positions: unavailable,
     latest: unavailable,
+    warnings: () => [],
     sql: { query: unavailable, transaction: unavailable },
     fault: () => 'not open',
     close: async () => {},
