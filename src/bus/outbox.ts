@@ -10,7 +10,7 @@ import type { KafkaTopics } from './kafka-topics.ts'
 import type { Spill } from './spill.ts'
 
 /** One send. kafkajs groups messages in time that grows with the square of their number. */
-const BATCH_EVENTS = 1_000
+const BATCH_EVENTS = 500
 /** Below what a broker takes by default, 1 MiB, with keys and headers. */
 const BATCH_BYTES = 768 << 10
 /** Key, headers and framing of a message are less than this. */
@@ -167,8 +167,9 @@ export class Outbox {
     const letters = this.#letters.length
     if (!this.#spilling()) this.#beginSpill()
     const fields = { events, letters, lettersLost: this.#lettersLost }
-    if (this.#spilling()) log.warn(fields, 'Kafka is away: the next start sends what is on disk')
-    else log.error(fields, 'Kafka is away and there is no disk to keep events on: they are lost')
+    if (this.#spilling())
+      log.warn(fields, 'Kafka did not take all in time: the next start sends what is on disk')
+    else log.error(fields, 'Kafka did not take all in time, and there is no disk to keep it on: it is lost')
   }
 
   #empty(): boolean {
