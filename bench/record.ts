@@ -1,20 +1,27 @@
 /**
- * Records a mix of events (trades, tickers, deltas of books, odds, candles of 100 topics) through the embedded store, as
- * the recorder does, while a timer watches the event loop. Prints events a second, the longest time that the loop stood
- * still, and then the time of typical reads.
+ * Records events exactly once, as the recorder does: rows, heads and offsets in one transaction, batch after batch, while
+ * a timer watches the event loop. On a server the same rows are then copied once more, by plain COPY into tables of the
+ * same shape, and both are told beside each other. Then the time of typical reads.
  *
- *   npm run bench:record [-- --events 300000 --batch 5000]
+ *   npm run bench:record -- [--engine pglite|postgres|timescale] [--url postgresql://…] [--mix all|trades]
+ *                           [--events 300000] [--batch 5000]
+ *
+ * A server is that of `--url`, else of DATABASE_URL; the bench makes a database of its own there and drops it.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { parseArgs } from 'node:util'
+import pg from 'pg'
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import type * as encode from '../src/market/encode.ts'
 import type { EncodedEvent } from '../src/market/encoded-event.ts'
 import type { Payload } from '../src/market/event.ts'
 import type * as topics from '../src/market/topic.ts'
 import type * as pglite from '../src/store/pglite.ts'
+import type * as postgres from '../src/store/postgres.ts'
+import { DEFAULT_STORE_SETTINGS } from '../src/store/settings.ts'
 import type { Store } from '../src/store/store.ts'
 
 // The built program: its database thread is a file beside it.
@@ -22,9 +29,16 @@ const built = (path: string) => import(new URL(`../../dist/${path}`, import.meta
 const { encodeEvent } = (await built('market/encode.js')) as typeof encode
 const { topicOf } = (await built('market/topic.js')) as typeof topics
 const { createPgliteStore } = (await built('store/pglite.js')) as typeof pglite
+const { createPostgresStore } = (await built('store/postgres.js')) as typeof postgres
 
 const { values } = parseArgs({
-  options: { events: { type: 'string', default: '300000' }, batch: { type: 'string', default: '5000' } },
+  options: {
+    engine: { type: 'string', default: 'pglite' },
+    url: { type: 'string', default: process.env.DATABASE_URL ?? '' },
+    mix: { type: 'string', default: 'all' },
+    events: { type: 'string', default: '300000' },
+    batch: { type: 'string', default: '5000' },
+  },
 })
 const START = 1_704_067_200_000_000
 const MINUTE = 60_000_000
@@ -61,9 +75,9 @@ let made = 0
 
 /** 40 % trades, 20 % tickers, 30 % deltas, 10 % odds, of 100 subjects, one event every 100 µs. */
 function nextEvent(): EncodedEvent {
-  const kind = made % 10
+  const kind = values.mix === 'trades' ? 0 : made % 10
   const channel = CHANNELS[kind < 4 ? 0 : kind < 6 ? 1 : kind < 9 ? 2 : 3]!
-  const n = Math.floor(made / 10)
+  const n = values.mix === 'trades' ? made : Math.floor(made / 10)
   const topic = topicOf('bench', channel, `S${n % 100}`)
   const seq = (seqs.get(topic.id) ?? 0) + 1
   seqs.set(topic.id, seq)
@@ -109,11 +123,85 @@ async function reads(store: Store): Promise<void> {
   })
 }
 
-const dataDir = mkdtempSync(join(tmpdir(), 'feedgate-bench-'))
+/** A server's database that is there for the bench alone. */
+async function makeDatabase(url: string): Promise<{ url: string; drop(): Promise<void> }> {
+  const name = `feedgate_bench_${process.pid}`
+  const administer = async (statement: string) => {
+    const client = new pg.Client(url)
+    await client.connect()
+    await client.query(statement).finally(() => client.end())
+  }
+  await administer(`create database ${name}`)
+  const own = new URL(url)
+  own.pathname = `/${name}`
+  return { url: own.href, drop: () => administer(`drop database ${name} with (force)`) }
+}
+
+async function open(): Promise<{ store: Store; url?: string; drop(): Promise<void> }> {
+  if (values.engine === 'pglite') {
+    const dataDir = mkdtempSync(join(tmpdir(), 'feedgate-bench-'))
+    const drop = async () => rmSync(dataDir, { recursive: true, force: true })
+    return { store: createPgliteStore({ dataDir }), drop }
+  }
+  if (!values.url) throw new Error('--url or DATABASE_URL says where the server is')
+  const { url, drop } = await makeDatabase(values.url)
+  const timescale = values.engine === 'timescale' ? ('auto' as const) : ('off' as const)
+  return {
+    store: createPostgresStore({ url, settings: { ...DEFAULT_STORE_SETTINGS, timescale } }),
+    url,
+    drop,
+  }
+}
+
+const HYPERTABLE_COLUMNS: Record<string, string> = { events_trade: 'event_time' }
+
+/**
+ * The rows that were recorded, once more by plain COPY: tables of the same columns and indexes, the same batches, one
+ * transaction each, made beforehand. Answers rows a second.
+ */
+async function plainCopy(url: string, batchSize: number): Promise<number> {
+  const client = new pg.Client(url)
+  await client.connect()
+  const tables = ['events_trade', 'events_ticker', 'events_book', 'events_odds']
+  const parts: { table: string; bytes: Buffer }[] = []
+  for (const table of tables) {
+    await client.query(`create table plain_${table} (like ${table} including indexes)`)
+    if (values.engine === 'timescale')
+      await client.query(
+        `select create_hypertable('plain_${table}', by_range('${HYPERTABLE_COLUMNS[table] ?? 'received_time'}'),
+           create_default_indexes => false)`,
+      )
+    const { rows } = await client.query<{ n: number }>(`select count(*)::integer as n from ${table}`)
+    const size = Math.max(1, Math.round((batchSize * rows[0]!.n) / made))
+    for (let at = 0; at < rows[0]!.n; at += size) {
+      const chunks: Buffer[] = []
+      const rowsOf = `select * from ${table} order by received_time, topic_id offset ${at} limit ${size}`
+      for await (const chunk of client.query(copyTo(`copy (${rowsOf}) to stdout (format binary)`)))
+        chunks.push(chunk)
+      parts.push({ table, bytes: Buffer.concat(chunks) })
+    }
+  }
+  await client.query('checkpoint')
+  const began = performance.now()
+  for (const { table, bytes } of parts) {
+    const stream = client.query(copyFrom(`copy plain_${table} from stdin (format binary)`))
+    await new Promise<void>((resolve, reject) => {
+      stream.on('finish', resolve)
+      stream.on('error', reject)
+      stream.end(bytes)
+    })
+  }
+  const seconds = (performance.now() - began) / 1_000
+  await client.end()
+  return made / seconds
+}
+
 const opening = performance.now()
-const store = createPgliteStore({ dataDir })
+const { store, url, drop } = await open()
 await store.ready()
-console.log(`opened and migrated in ${((performance.now() - opening) / 1_000).toFixed(1)} s`)
+console.log(
+  `${values.engine}: opened and migrated in ${((performance.now() - opening) / 1_000).toFixed(1)} s`,
+)
 
 const total = Number(values.events)
 const size = Number(values.batch)
@@ -124,24 +212,34 @@ await new Promise((resolve) => setTimeout(resolve, 100))
 loop.enable()
 const began = performance.now()
 const cpu = process.cpuUsage()
+let offset = 0
 for (const events of batches) {
   const at = performance.now()
-  await store.record({ events, deadLetters: [] })
+  const range = { from: String(offset), to: String(offset + events.length) }
+  await store.record({ events, deadLetters: [], offsets: new Map([['bench/0', range]]) })
+  offset += events.length
   slowest.push(performance.now() - at)
 }
 const seconds = (performance.now() - began) / 1_000
 loop.disable()
 const used = process.cpuUsage(cpu)
+const rate = made / seconds
 console.log(
-  `${made} events in batches of ${size}: ${Math.round(made / seconds)} events/s, slowest batch ${Math.max(...slowest).toFixed(0)} ms, ` +
+  `${made} events in batches of ${size}: ${Math.round(rate)} events/s, slowest batch ${Math.max(...slowest).toFixed(0)} ms, ` +
     `${(((used.user + used.system) / 1e6 / seconds) * 100).toFixed(0)} % of a core`,
 )
 console.log(
   `event loop: p99 ${(loop.percentile(99) / 1e6).toFixed(1)} ms, longest stop ${(loop.max / 1e6).toFixed(1)} ms`,
 )
+if (url) {
+  const copied = await plainCopy(url, size)
+  console.log(
+    `plain COPY of the same rows: ${Math.round(copied)} rows/s; recording reaches ${((rate / copied) * 100).toFixed(0)} %`,
+  )
+}
 await reads(store)
 console.log(`memory ${Math.round(process.memoryUsage().rss / 1e6)} MB`)
 const closing = performance.now()
 await store.close()
 console.log(`closed in ${(performance.now() - closing).toFixed(0)} ms`)
-rmSync(dataDir, { recursive: true, force: true })
+await drop()

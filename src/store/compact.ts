@@ -39,14 +39,13 @@ export interface CompactShape {
 
 /** A decimal that numeric prints as it was sent: no needless zero in front, no negative zero. */
 const DECIMAL = '(?!-0(?:\\.0+)?")-?(?:0|[1-9]\\d{0,99})(?:\\.\\d{1,99})?'
-const INTEGER = '(0|[1-9]\\d{0,15})'
-/** Below 2^53. */
-const VENUE_ID = '(0|[1-9]\\d{0,14})'
+/** Below 2^53: it is a number without loss, and printed as it was. */
+const INTEGER = '(0|[1-9]\\d{0,14}|[1-8]\\d{15})'
 /** Neither escaped nor beyond ASCII. */
 const PLAIN = '[ !#-\\[\\]-~]{1,256}'
 const ENVELOPE =
   `^${INTEGER}(?:,"sourceTime":${INTEGER})?,"receivedTime":${INTEGER},"publishedTime":${INTEGER}` +
-  `(?:,"flags":\\["([a-z]+(?:","[a-z]+)*)"\\])?(?:,"venueSeq":\\[${VENUE_ID},${VENUE_ID}\\])?`
+  `(?:,"flags":\\["([a-z]+(?:","[a-z]+)*)"\\])?(?:,"venueSeq":\\[${INTEGER},${INTEGER}\\])?`
 /** Groups of the envelope; those of the fields come after. */
 const FIRST_OWN = 8
 
@@ -94,12 +93,11 @@ function take(event: EncodedEvent, head: Buffer, shape: RegExp): Compact | undef
   if (!found) return undefined
   const published = Number(found[4]) - receivedTime
   // A time of the venue's that is the time of receipt could not be told from none.
-  const sourceTime = eventTime === receivedTime ? undefined : String(eventTime)
   const isTold =
-    found[1] === String(event.seq) &&
-    found[2] === sourceTime &&
-    found[3] === String(receivedTime) &&
-    found[4] === String(receivedTime + published)
+    Number(found[1]) === event.seq &&
+    Number(found[3]) === receivedTime &&
+    (found[2] === undefined ? eventTime === receivedTime : eventTime !== receivedTime) &&
+    Number(found[2] ?? found[3]) === eventTime
   if (!isTold || published !== (published | 0)) return undefined
   const venueFirst = found[6] === undefined ? undefined : Number(found[6])
   const venueLast = found[7] === undefined ? undefined : Number(found[7])

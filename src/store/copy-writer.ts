@@ -15,12 +15,11 @@ const NEGATIVE = 0x4000
  * https://www.postgresql.org/docs/current/sql-copy.html
  */
 export class CopyWriter {
-  /** A buffer of its own, that can be moved to a thread. */
-  #buffer: Buffer<ArrayBuffer>
+  #buffer: Buffer
   #at: number
 
   constructor(expectedBytes: number) {
-    this.#buffer = Buffer.allocUnsafeSlow(SIGNATURE.length + expectedBytes)
+    this.#buffer = Buffer.allocUnsafe(SIGNATURE.length + expectedBytes)
     this.#buffer.set(SIGNATURE)
     this.#at = SIGNATURE.length
   }
@@ -120,11 +119,18 @@ export class CopyWriter {
     return true
   }
 
-  /** The rows, ended; the writer is used up. */
-  take(): Uint8Array<ArrayBuffer> {
+  /** What was written since the last time; the next piece has room for so many bytes, and grows. */
+  take(expectedBytes = 0): Uint8Array {
+    const piece = this.#buffer.subarray(0, this.#at)
+    this.#buffer = Buffer.allocUnsafe(expectedBytes)
+    this.#at = 0
+    return piece
+  }
+
+  /** After the last row. */
+  end(): void {
     this.#reserve(2)
     this.#at = this.#buffer.writeInt16BE(-1, this.#at)
-    return this.#buffer.subarray(0, this.#at)
   }
 
   #int16(value: number): void {
@@ -137,7 +143,7 @@ export class CopyWriter {
 
   #reserve(bytes: number): void {
     if (this.#at + bytes <= this.#buffer.length) return
-    const larger = Buffer.allocUnsafeSlow(2 * (this.#buffer.length + bytes))
+    const larger = Buffer.allocUnsafe(2 * (this.#buffer.length + bytes))
     larger.set(this.#buffer.subarray(0, this.#at))
     this.#buffer = larger
   }

@@ -40,7 +40,7 @@ export class PgConnections implements RecordingSql {
     return this.#use((client) => run<Row>(client, text, values))
   }
 
-  copy(into: string, rows: Uint8Array<ArrayBuffer>): Promise<void> {
+  copy(into: string, rows: Iterable<Uint8Array>): Promise<void> {
     return this.#use((client) => copy(client, into, rows))
   }
 
@@ -166,26 +166,34 @@ async function run<Row>(
   return { rows: (Array.isArray(result) ? result.at(-1)?.rows : result.rows) ?? [] }
 }
 
-function copy(client: pg.ClientBase, into: string, rows: Uint8Array): Promise<void> {
+function copy(client: pg.ClientBase, into: string, rows: Iterable<Uint8Array>): Promise<void> {
   return new Promise((resolve, reject) => {
-    client.query(new CopyIn(into, rows, (error) => (error ? reject(error) : resolve())))
+    const copying: CopyIn = new CopyIn(into, rows, (error) => {
+      if (error) reject(copying.failure ?? error)
+      else resolve()
+    })
+    client.query(copying)
   })
 }
 
 interface CopyConnection extends pg.Connection {
   sendCopyFromChunk(chunk: Uint8Array): void
   endCopyFrom(): void
+  sendCopyFail(reason: string): void
 }
 
 /**
- * The rows follow the statement at once, in one piece, for a batch is bounded: a server that refuses the statement skips
- * them. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
+ * The rows follow the statement at once, for a batch is bounded; the kernel hands each piece to the server while the next
+ * is made. A server that refuses the statement skips them.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
  */
 class CopyIn extends pg.Query {
+  /** What making the rows threw. */
+  failure: unknown
   readonly #statement: string
-  readonly #rows: Uint8Array
+  readonly #rows: Iterable<Uint8Array>
 
-  constructor(into: string, rows: Uint8Array, done: (error: Error | null | undefined) => void) {
+  constructor(into: string, rows: Iterable<Uint8Array>, done: (error: Error | null | undefined) => void) {
     const statement = `copy ${into} from stdin (format binary)`
     super(statement, done)
     this.#statement = statement
@@ -193,10 +201,15 @@ class CopyIn extends pg.Query {
   }
 
   override submit = (connection: pg.Connection): void => {
-    connection.query(this.#statement)
     const copying = connection as CopyConnection
-    copying.sendCopyFromChunk(this.#rows)
-    copying.endCopyFrom()
+    copying.query(this.#statement)
+    try {
+      for (const piece of this.#rows) copying.sendCopyFromChunk(piece)
+      copying.endCopyFrom()
+    } catch (error) {
+      this.failure = error
+      copying.sendCopyFail('the rows cannot be made')
+    }
   }
 
   handleCopyInResponse(): void {}

@@ -208,7 +208,7 @@ class DatabaseThread implements RecordingSql {
     return this.#takeTurn(() => this.#run<Row>(text, values))
   }
 
-  copy(into: string, rows: Uint8Array<ArrayBuffer>): Promise<void> {
+  copy(into: string, rows: Iterable<Uint8Array>): Promise<void> {
     return this.#takeTurn(() => this.#copy(into, rows))
   }
 
@@ -253,8 +253,15 @@ class DatabaseThread implements RecordingSql {
   }
 
   /** The bytes are moved to the thread, not copied. */
-  async #copy(into: string, rows: Uint8Array<ArrayBuffer>): Promise<void> {
-    await this.#post({ text: `copy ${into} from '/dev/blob' (format binary)`, blob: rows }, [rows.buffer])
+  async #copy(into: string, rows: Iterable<Uint8Array>): Promise<void> {
+    const pieces = [...rows]
+    const blob = new Uint8Array(pieces.reduce((bytes, piece) => bytes + piece.length, 0))
+    let at = 0
+    for (const piece of pieces) {
+      blob.set(piece, at)
+      at += piece.length
+    }
+    await this.#post({ text: `copy ${into} from '/dev/blob' (format binary)`, blob }, [blob.buffer])
   }
 
   #post(statement: Omit<Statement, 'id'>, moved: ArrayBuffer[] = []): Promise<readonly unknown[]> {

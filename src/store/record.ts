@@ -63,15 +63,8 @@ export class Recording {
     // Of two recorders with events of the same topic one waits here for the other.
     const heads = await lockHeads(tx, new Set(this.#ids(events)))
     const { accepted, fresh, doubtful } = this.#judge(events, heads, isDoubtful)
-    let working = advanceHeads(tx, heads)
-    for (const [table, of] of fresh) {
-      // While the server stores one table, the rows of the next are put together.
-      working.catch(() => undefined)
-      const rows = rowsOf(table, of, this.#idOf)
-      await working
-      working = tx.copy(target(table.name, table), rows)
-    }
-    await working
+    await advanceHeads(tx, heads)
+    for (const [table, of] of fresh) await tx.copy(target(table.name, table), rowsOf(table, of, this.#idOf))
     for (const [table, of] of doubtful) await this.#insertUnlessStored(tx, table, of)
     const odds = newestOfEachKey(accepted.filter((event) => event.topic.channel === 'odds'))
     if (odds.length > 0) await this.#updateOdds(tx, odds)

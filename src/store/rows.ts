@@ -5,33 +5,46 @@ import type { Column, EventTable } from './tables.ts'
 
 /** Of the columns of a row, beside its bytes. */
 const ROW_BYTES = 200
+/** Rows of a piece: enough to be worth a write, and soon made. */
+const PIECE = 500
 
 /** What no repetition cures, by the database's own codes: not the text of a number, or not what a column can hold. */
 function refused(what: string, code: '22P02' | '22003'): Error {
   return Object.assign(new Error(what), { code })
 }
 
-/** Events as rows for COPY, with the columns in the order of the table's `columns`. */
-export function rowsOf(
+/** Events as rows for COPY, piece by piece, with the columns in the order of the table's `columns`. */
+export function* rowsOf(
   table: EventTable,
   events: readonly EncodedEvent[],
   topicIdOf: (event: EncodedEvent) => number,
-): Uint8Array<ArrayBuffer> {
-  let bytes = 0
-  for (const event of events) bytes += event.bytes.length + ROW_BYTES
-  const writer = new CopyWriter(bytes)
-  for (const event of events) {
-    writer.row(table.columns.length)
-    writer.integer(topicIdOf(event))
-    writer.timestamp(event.receivedTime)
-    writer.bigint(event.epoch)
-    writer.bigint(event.seq)
-    writer.timestamp(event.eventTime)
-    const compact = table.shape?.take(event)
-    if (compact) writeCompact(writer, table, compact)
-    else writeWhole(writer, table, event)
+): Generator<Uint8Array> {
+  const writer = new CopyWriter(expectedBytes(events, 0))
+  for (let at = 0; at < events.length; ) {
+    const end = Math.min(at + PIECE, events.length)
+    while (at < end) writeRow(writer, table, events[at]!, topicIdOf(events[at++]!))
+    if (at === events.length) writer.end()
+    yield writer.take(expectedBytes(events, at))
   }
-  return writer.take()
+}
+
+function expectedBytes(events: readonly EncodedEvent[], from: number): number {
+  let bytes = 0
+  for (let at = from; at < Math.min(from + PIECE, events.length); at++)
+    bytes += events[at]!.bytes.length + ROW_BYTES
+  return bytes
+}
+
+function writeRow(writer: CopyWriter, table: EventTable, event: EncodedEvent, topicId: number): void {
+  writer.row(table.columns.length)
+  writer.integer(topicId)
+  writer.timestamp(event.receivedTime)
+  writer.bigint(event.epoch)
+  writer.bigint(event.seq)
+  writer.timestamp(event.eventTime)
+  const compact = table.shape?.take(event)
+  if (compact) writeCompact(writer, table, compact)
+  else writeWhole(writer, table, event)
 }
 
 function writeCompact(writer: CopyWriter, table: EventTable, compact: Compact): void {

@@ -13,8 +13,11 @@ const ODDS = tableOf('odds')
 
 /** What recording uses beside statements. */
 export interface RecordingSql extends Sql {
-  /** `into`: a table and its columns; `rows` in COPY's binary format, given away. */
-  copy(into: string, rows: Uint8Array<ArrayBuffer>): Promise<void>
+  /**
+   * `into`: a table and its columns; `rows` in COPY's binary format, in pieces that are given away. A piece is made while
+   * the server works on those before; what making one throws ends the COPY and is thrown here.
+   */
+  copy(into: string, rows: Iterable<Uint8Array>): Promise<void>
   transaction<T>(work: (sql: RecordingSql) => Promise<T>): Promise<T>
 }
 

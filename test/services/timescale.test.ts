@@ -301,6 +301,7 @@ function partition(events: readonly EncodedEvent[], size: number): Bus {
     publish: async () => {},
     reject: async () => {},
     ends: async () => new Map(),
+    async *tail() {},
     fault: () => undefined,
     close: async () => {},
     async *subscribe(group, signal, stored) {
