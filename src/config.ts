@@ -17,6 +17,7 @@ const Reconnect = Type.Object(
     capMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
     maxRetries: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 10 }),
     giveUp: Type.Boolean({ default: false }),
+    maxAgeMs: Type.Integer({ minimum: 1_000, maximum: 86_400_000, default: 23 * 3_600_000 }),
   },
   { additionalProperties: false },
 )

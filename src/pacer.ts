@@ -1,3 +1,11 @@
+/** Acts arrive at a venue later than they are made, and not all equally late: by so much at most. */
+const TRAVEL_MS = 250
+
+/** Keeps acts within a limit as the venue counts them. */
+export function venuePacer({ count, perMs }: { readonly count: number; readonly perMs: number }): Pacer {
+  return new Pacer(count, perMs + TRAVEL_MS)
+}
+
 /** Keeps acts within a limit of others: at most `count` (or `count` of weight) in any `perMs`. */
 export class Pacer {
   readonly #count: number

@@ -1,6 +1,6 @@
 import WebSocket, { type RawData } from 'ws'
 import { now } from '../clock.ts'
-import { Pacer } from '../pacer.ts'
+import { type Pacer, venuePacer } from '../pacer.ts'
 import { signals } from '../signals.ts'
 import type { Decoded, Link, LinkEnd, LinkOptions, LinkSink, Subscription } from './connector.ts'
 import { Requests } from './requests.ts'
@@ -52,9 +52,9 @@ class Session implements Link {
     this.#sink = sink
     this.#requests = new Requests(venue)
     // One of the messages a second is kept free for the pongs that answer the venue's pings.
-    this.#pacer = new Pacer(Math.max(1, venue.limits.messagesPerSecond - 1), 1_000)
-    const { requests } = venue.limits
-    if (requests) this.#requestPacer = new Pacer(requests.count, requests.perMs)
+    const { requests, messagesPerSecond } = venue.limits
+    this.#pacer = venuePacer({ count: Math.max(1, messagesPerSecond - 1), perMs: 1_000 })
+    if (requests) this.#requestPacer = venuePacer(requests)
     this.#decoder = venue.createDecoder({
       symbolOf: (name) => this.#symbols.get(name),
       venueSymbols: () => this.#symbols.keys(),

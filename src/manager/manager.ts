@@ -36,6 +36,8 @@ export interface ReconnectSpec {
   /** Attempts in a row after which the source is `down`; attempts go on at the cap unless `giveUp`. */
   readonly maxRetries?: number
   readonly giveUp?: boolean
+  /** A connection is replaced, without a break, before it is so old: venues cut them at 24 h. */
+  readonly maxAgeMs?: number
 }
 
 export type TopicState = 'pending' | 'syncing' | 'live' | 'stale' | 'refused'
