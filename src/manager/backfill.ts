@@ -6,7 +6,6 @@ import type { Gap } from '../market/event.ts'
 const MAX_WAITING = 16
 /** A venue that does not answer is asked again, ever more slowly, so often. */
 const ATTEMPTS = 6
-const RETRY_BASE_MS = 1_000
 
 export type FetchTrades = (wanted: TradesWanted, signal: AbortSignal) => Promise<FetchedTrades>
 
@@ -26,13 +25,16 @@ interface Hole {
 /** Asks the venue for the trades of a topic's holes, one hole at a time, while the stream goes on. */
 export class Backfill {
   readonly #fetch: FetchTrades
+  readonly #retryMs: number
   readonly #target: BackfillTarget
   readonly #waiting: Hole[] = []
   readonly #ended = new AbortController()
   #running = false
 
-  constructor(fetch: FetchTrades, target: BackfillTarget) {
+  /** `retryMs`: before the second attempt. */
+  constructor(fetch: FetchTrades, retryMs: number, target: BackfillTarget) {
     this.#fetch = fetch
+    this.#retryMs = retryMs
     this.#target = target
   }
 
@@ -64,7 +66,7 @@ export class Backfill {
     const { signal } = this.#ended
     for (let attempt = 0; attempt < ATTEMPTS && !signal.aborted; attempt++) {
       if (attempt > 0)
-        await delay(RETRY_BASE_MS * 2 ** (attempt - 1), undefined, { signal }).catch(() => undefined)
+        await delay(this.#retryMs * 2 ** (attempt - 1), undefined, { signal }).catch(() => undefined)
       try {
         return await this.#fetch(wanted, signal)
       } catch {

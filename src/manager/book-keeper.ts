@@ -5,6 +5,7 @@ import { OrderBook, type PushedOut } from '../market/order-book.ts'
 import { signals } from '../signals.ts'
 import { backoffMs } from './backoff.ts'
 import type { Keeper, Role, StateListener } from './keeper.ts'
+import type { Patience } from './patience.ts'
 import type { Hole, TopicWriter } from './topic-writer.ts'
 import { idAfter, idBefore } from './venue-ids.ts'
 
@@ -12,12 +13,6 @@ import { idAfter, idBefore } from './venue-ids.ts'
 const MAX_BUFFERED = 10_000
 /** A delta carries the checksum when the last one is older, µs: so no second in which the book changes goes without. */
 const CHECKSUM_EVERY = 500_000
-/** A book that fails again and again must not burden its venue. */
-const REBUILD = { baseMs: 500, capMs: 30_000 }
-/** A book that was right for so long is rebuilt at once when it fails, ms. */
-const SOUND_AFTER_MS = 10_000
-/** When a snapshot shows that the stream withholds something, the stream gets this long to deliver it. */
-const PROBE_GRACE_MS = 3_000
 
 /** What a book needs of its surroundings. */
 export interface BookHost {
@@ -25,6 +20,7 @@ export interface BookHost {
   readonly symbol: string
   readonly writer: TopicWriter
   readonly rules: BookRules
+  readonly patience: Patience
   /** Levels a side to ask for; 0: all. */
   depth(): number
   now(): Micros
@@ -124,12 +120,12 @@ export class BookKeeper implements Keeper {
 
   /** Asks the venue another way whether the book moved on while the stream was silent. */
   async isWithheld(depth: number): Promise<boolean> {
-    const { fetch } = this.#host
+    const { fetch, patience } = this.#host
     const before = this.#local
     if (!fetch || !this.#live || before === undefined) return false
-    const snapshot = await fetch(depth, AbortSignal.timeout(PROBE_GRACE_MS)).catch(() => undefined)
+    const snapshot = await fetch(depth, AbortSignal.timeout(patience.graceMs)).catch(() => undefined)
     if (snapshot?.last === undefined || snapshot.last <= before) return false
-    await new Promise((resolve) => setTimeout(resolve, PROBE_GRACE_MS).unref())
+    await new Promise((resolve) => setTimeout(resolve, patience.graceMs).unref())
     return this.#live && this.#local === before
   }
 
@@ -241,18 +237,24 @@ export class BookKeeper implements Keeper {
   }
 
   #fail(hole: Hole, receivedTime: Micros): void {
-    const { source, symbol, writer, rules, changed, resubscribe } = this.#host
+    const { source, symbol, writer, rules, patience, changed, resubscribe } = this.#host
     signals.bookGap.emit({ source, symbol, reason: hole.reason })
     if (this.#live) {
       writer.gap(hole, { receivedTime })
-      if (performance.now() - this.#liveSince > SOUND_AFTER_MS) this.#failures = 0
+      if (performance.now() - this.#liveSince > patience.soundMs) this.#failures = 0
     }
     this.#stop()
     changed('syncing', hole.reason)
-    this.#later(this.#failures === 0 ? 0 : backoffMs(this.#failures, REBUILD), () =>
+    this.#later(this.#failures === 0 ? 0 : this.#delayMs(this.#failures), () =>
       rules.snapshots === 'rest' ? this.#load() : resubscribe(),
     )
     this.#failures++
+  }
+
+  /** Before the nth attempt in a row. */
+  #delayMs(attempt: number): number {
+    const { rebuildBaseMs: baseMs, rebuildCapMs: capMs } = this.#host.patience
+    return backoffMs(attempt, { baseMs, capMs })
   }
 
   #later(ms: number, act: () => void): void {
@@ -288,7 +290,7 @@ export class BookKeeper implements Keeper {
         : (this.#host.rules.follows?.(snapshot.last, entry.update, true) ?? 'apply')
     while (this.#buffer[0] && verdict(this.#buffer[0]) === 'old') this.#buffer.shift()
     if (this.#buffer[0] && verdict(this.#buffer[0]) === 'gap') {
-      this.#later(backoffMs(++this.#attempts, REBUILD), () => this.#load())
+      this.#later(this.#delayMs(++this.#attempts), () => this.#load())
       return
     }
     const buffered = this.#buffer
@@ -301,12 +303,12 @@ export class BookKeeper implements Keeper {
     this.#fetching = undefined
     const { code, message = 'no snapshot', retryAfterMs = 0 } = error as Partial<FeedgateError>
     if (error instanceof FeedgateError && code === 'unknown-symbol') {
-      this.#later(REBUILD.capMs, () => this.#load())
+      this.#later(this.#host.patience.rebuildCapMs, () => this.#load())
       this.#host.unknown(message)
       return
     }
     this.#host.changed('syncing', message)
-    this.#later(Math.max(retryAfterMs, backoffMs(++this.#attempts, REBUILD)), () => this.#load())
+    this.#later(Math.max(retryAfterMs, this.#delayMs(++this.#attempts)), () => this.#load())
   }
 
   /** A snapshot made whatever was under way needless. */

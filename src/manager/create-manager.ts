@@ -13,6 +13,7 @@ import { ConnectLimits } from './connect-limits.ts'
 import type { DesiredState } from './desired-state.ts'
 import type { Lease, Leases } from './leases.ts'
 import type { Answer, Manager, Notification, SourceRequest, SourceSpec, SourceStatus } from './manager.ts'
+import { PATIENCE, type Patience } from './patience.ts'
 import type { Positions } from './positions.ts'
 import { Publisher } from './publisher.ts'
 import { checkCredentials, checkSame, connectorOf, kindOf, specOf, subscriptionOf } from './request-check.ts'
@@ -31,9 +32,9 @@ export interface ManagerOptions {
   readonly log: Log
   /** Wall clock, µs. */
   readonly now?: () => Micros
+  readonly patience?: Patience
 }
 
-const SWEEP_MS = 1_000
 /** The newest are kept. */
 const MAX_NOTIFICATIONS = 100
 /** What admins may add; more is refused. */
@@ -98,7 +99,7 @@ class Supervisor implements OwningManager {
   #closed: Promise<void> | undefined
 
   constructor(options: ManagerOptions) {
-    const { bus, positions, log, now = wallClock } = options
+    const { bus, positions, log, now = wallClock, patience = PATIENCE } = options
     this.#options = options
     this.#fromFile = new Map(options.sources.map((spec) => [spec.id, spec]))
     for (const spec of options.sources) this.#check(spec)
@@ -107,6 +108,7 @@ class Supervisor implements OwningManager {
       publisher: this.#publisher,
       positions,
       limits: new ConnectLimits(),
+      patience,
       log,
       now,
       notify: (notification) => {
@@ -142,7 +144,7 @@ class Supervisor implements OwningManager {
       const time = performance.now()
       for (const source of this.#sources.values()) source.sweep(time)
       this.#adoptAgain()
-    }, SWEEP_MS)
+    }, this.#context.patience.sweepMs)
   }
 
   owned(): readonly string[] {

@@ -13,15 +13,10 @@ import { encodeSymbol, type Topic, topicOf } from '../market/topic.ts'
 import { BookKeeper } from './book-keeper.ts'
 import { type Keeper, PlainKeeper, type Role } from './keeper.ts'
 import type { TopicState, TopicStatus } from './manager.ts'
+import type { Patience } from './patience.ts'
 import type { Positions } from './positions.ts'
 import type { TopicWriter, Writers } from './topic-writer.ts'
 import { TradeKeeper } from './trade-keeper.ts'
-
-/** A subscription that was neither acknowledged nor delivered for so long is asked for again, then ever more rarely. */
-const PATIENCE_MS = 10_000
-/** A book that was silent for so long is compared with the venue's, then ever more rarely. */
-const PROBE_AFTER_MS = 15_000
-const MAX_WAIT_MS = 300_000
 
 export interface FeedContext {
   readonly source: string
@@ -29,6 +24,7 @@ export interface FeedContext {
   readonly options: LinkOptions
   readonly writers: Writers
   readonly positions: Positions
+  readonly patience: Patience
   now(): Micros
   /** The venue says by REST that it knows no such symbol. */
   unknownSymbol(symbol: string, reason: string): void
@@ -51,8 +47,8 @@ export class Feed {
   /** Monotonic ms. */
   #askedAt = 0
   #heardAt = 0
-  #patienceMs = PATIENCE_MS
-  #probeAfterMs = PROBE_AFTER_MS
+  #deliveryMs: number
+  #silenceMs: number
 
   constructor(subscription: Subscription, context: FeedContext) {
     const { source, writers } = context
@@ -65,6 +61,8 @@ export class Feed {
       subscription.timeframe,
     )
     this.#context = context
+    this.#deliveryMs = context.patience.deliveryMs
+    this.#silenceMs = context.patience.silenceMs
     this.#writer = writers.of(this.topic)
     this.#keeper = this.#createKeeper()
     const reason = context.connector.refuse(subscription)
@@ -112,8 +110,8 @@ export class Feed {
   received(update: DecodedEvent | DecodedBook, receivedTime: Micros, role: Role): boolean {
     this.#delivered = true
     this.#heardAt = performance.now()
-    this.#patienceMs = PATIENCE_MS
-    this.#probeAfterMs = PROBE_AFTER_MS
+    this.#deliveryMs = this.#context.patience.deliveryMs
+    this.#silenceMs = this.#context.patience.silenceMs
     return this.#keeper.received(update, receivedTime, role)
   }
 
@@ -158,10 +156,10 @@ export class Feed {
   sweep(time: number): boolean {
     if (!this.link || this.isRefused) return false
     if (this.#delivered) return this.#isSilenced(time)
-    if (time - this.#askedAt < this.#patienceMs) return false
+    if (time - this.#askedAt < this.#deliveryMs) return false
     const what = this.#acknowledged ? 'acknowledged, but no data' : 'not acknowledged'
-    const reason = `${what} within ${Math.round(this.#patienceMs / 1_000)} s: asked again`
-    this.#patienceMs = Math.min(this.#patienceMs * 2, MAX_WAIT_MS)
+    const reason = `${what} within ${Math.round(this.#deliveryMs / 1_000)} s: asked again`
+    this.#deliveryMs = Math.min(this.#deliveryMs * 2, this.#context.patience.maxWaitMs)
     this.resubscribe()
     this.#changed(this.#state, reason)
     return true
@@ -183,9 +181,9 @@ export class Feed {
   /** A book that can be compared with the venue's by another way, and is silent for so long that it should be. */
   isDoubtful(time: number): boolean {
     if (!(this.#keeper instanceof BookKeeper) || !this.#context.connector.fetchBook) return false
-    if (this.#state !== 'live' || time - Math.max(this.#heardAt, this.#askedAt) < this.#probeAfterMs)
+    if (this.#state !== 'live' || time - Math.max(this.#heardAt, this.#askedAt) < this.#silenceMs)
       return false
-    this.#probeAfterMs = Math.min(this.#probeAfterMs * 2, MAX_WAIT_MS)
+    this.#silenceMs = Math.min(this.#silenceMs * 2, this.#context.patience.maxWaitMs)
     return true
   }
 
@@ -220,7 +218,7 @@ export class Feed {
   }
 
   #createKeeper(): Keeper {
-    const { connector, positions, options, now, source } = this.#context
+    const { connector, positions, options, patience, now, source } = this.#context
     const { channel, symbol } = this.subscription
     const writer = this.#writer
     if (channel === 'trades')
@@ -228,6 +226,7 @@ export class Feed {
         writer,
         rules: connector.tradeRules,
         stored: positions.last(this.topic.id),
+        patience,
         changed: this.#changed,
         ...(connector.fetchTrades && {
           fetch: (wanted: TradesWanted, signal: AbortSignal) =>
@@ -241,6 +240,7 @@ export class Feed {
       symbol,
       writer,
       rules: connector.bookRules,
+      patience,
       depth: () => connector.bookDepth(this.subscription.limit),
       now,
       ...(connector.fetchBook && {

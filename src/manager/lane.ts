@@ -6,20 +6,19 @@ import type { ConnectLimits } from './connect-limits.ts'
 import type { Feed } from './feed.ts'
 import type { Role } from './keeper.ts'
 import { type Connection, Liveness } from './liveness.ts'
+import type { Patience } from './patience.ts'
 
-/** A connection that lived so long and delivered something has proved itself: the next failure is the first again. */
-const HEALTHY_MS = 10_000
-/** When a connection replaces another, topics that stay silent on it are handed over after so long. */
-const HANDOVER_MS = 10_000
-/** Venues cut connections at 24 h; ours are replaced before, not all in the same minute. */
-const MAX_AGE_MS = 23 * 3_600_000
-const AGE_SPREAD_MS = 1_800_000
+/** By so much of the greatest age connections are replaced sooner, not all in the same minute. */
+const AGE_SPREAD = 0.02
+
 export interface LaneSettings {
   readonly backoff: Backoff
   /** Attempts in a row after which the lane is `down`. */
   readonly maxRetries: number
   /** Then no more attempts. */
   readonly giveUp: boolean
+  /** A connection that is older is replaced. */
+  readonly maxAgeMs: number
 }
 
 /** What a lane needs of its source. */
@@ -27,6 +26,7 @@ export interface LaneHost {
   readonly connector: Connector
   readonly options: LinkOptions
   readonly limits: ConnectLimits
+  readonly patience: Patience
   readonly settings: LaneSettings
   /** The state, reason or attempt of the lane changed. */
   changed(lane: Lane): void
@@ -63,6 +63,7 @@ export class Lane {
     this.#liveness = new Liveness({
       connector: host.connector,
       options: host.options,
+      patience: host.patience,
       feeds: this.feeds,
       isCurrent: (connection) => connection === this.#current && !this.#closed && !this.#paused,
       giveUpOn: (connection, reason) => this.#giveUpOn(connection, reason),
@@ -127,7 +128,7 @@ export class Lane {
     const current = this.#current
     if (!current?.openedAt || this.#paused) return
     const age = time - current.openedAt
-    if (this.attempt > 0 && current.deliveredAt && age >= HEALTHY_MS) {
+    if (this.attempt > 0 && current.deliveredAt && age >= this.#host.patience.healthyMs) {
       this.attempt = 0
       this.#host.changed(this)
     }
@@ -180,7 +181,7 @@ export class Lane {
   }
 
   #open(): Connection {
-    const { connector, options, limits } = this.#host
+    const { connector, options, limits, settings } = this.#host
     limits.spend(connector, options.url)
     const connection: Connection = {
       link: NO_LINK,
@@ -189,7 +190,7 @@ export class Lane {
       askedAt: 0,
       probe: undefined,
       deliveredAt: 0,
-      maxAgeMs: MAX_AGE_MS - Math.random() * AGE_SPREAD_MS,
+      maxAgeMs: settings.maxAgeMs * (1 - Math.random() * AGE_SPREAD),
     }
     try {
       connection.link = connector.open(this.route, options, {
@@ -213,7 +214,7 @@ export class Lane {
       this.#change('connected', 'connected')
     } else if (connection === this.#next) {
       this.#replaceAttempt = 0
-      this.#replacing = setTimeout(() => this.#promote(), HANDOVER_MS)
+      this.#replacing = setTimeout(() => this.#promote(), this.#host.patience.handoverMs)
     } else return
     if (feeds.length === 0) return
     connection.askedAt = performance.now()
@@ -312,6 +313,8 @@ export class Lane {
 
   #ended(connection: Connection, end: LinkEnd): void {
     if (this.#closed) return
+    const { connector, options, limits } = this.#host
+    if (end.retryAfterMs !== undefined) limits.silence(connector, options.url, end.retryAfterMs)
     if (connection === this.#next) this.#nextEnded(end)
     else if (connection === this.#current) this.#currentEnded(connection, end)
   }
@@ -351,7 +354,7 @@ export class Lane {
     clearTimeout(this.#replacing)
     this.#replacing = undefined
     const lived = connection.openedAt ? performance.now() - connection.openedAt : 0
-    if (connection.deliveredAt && lived >= HEALTHY_MS) this.attempt = 0
+    if (connection.deliveredAt && lived >= this.#host.patience.healthyMs) this.attempt = 0
     if (connection.openedAt && this.feeds.size === 0) {
       // Some venues close what subscribes to nothing: no failure, and no reason to come back before there is one.
       this.#change('connecting', 'waits for a subscription')

@@ -1,13 +1,7 @@
 import type { Connector, Link, LinkOptions } from '../connectors/connector.ts'
 import type { VenueId } from '../market/event.ts'
 import type { Feed } from './feed.ts'
-
-/** A connection on which nothing is heard for so long is doubted; each time it proves to be quiet, twice as long. */
-const DOUBT_AFTER_MS = 10_000
-const MAX_DOUBT_AFTER_MS = 600_000
-/** A venue answers requests at once: when it says nothing at all for so long after one, the connection is dead. */
-const ANSWER_MS = 8_000
-const PROBE_TIMEOUT_MS = 5_000
+import type { Patience } from './patience.ts'
 
 /** One connection of a lane. Times are monotonic ms; 0: never. */
 export interface Connection {
@@ -27,6 +21,7 @@ export interface Connection {
 export interface LivenessHost {
   readonly connector: Connector
   readonly options: LinkOptions
+  readonly patience: Patience
   readonly feeds: ReadonlyMap<string, Feed>
   isCurrent(connection: Connection): boolean
   /** It is dead. */
@@ -41,12 +36,13 @@ export interface LivenessHost {
  */
 export class Liveness {
   readonly #host: LivenessHost
-  #doubtAfterMs = DOUBT_AFTER_MS
+  #doubtAfterMs: number
   /** The venue's last update id of a book, seen by REST while the connection had delivered nothing since. */
   #mark: { readonly deliveredAt: number; readonly last: VenueId } | undefined
 
   constructor(host: LivenessHost) {
     this.#host = host
+    this.#doubtAfterMs = host.patience.doubtMs
   }
 
   /** Something came that is no mere pong. */
@@ -57,13 +53,14 @@ export class Liveness {
 
   delivered(connection: Connection): void {
     connection.deliveredAt = connection.heardAt
-    this.#doubtAfterMs = DOUBT_AFTER_MS
+    this.#doubtAfterMs = this.#host.patience.doubtMs
   }
 
   /** Every second. */
   sweep(connection: Connection, time: number): void {
-    if (connection.askedAt && time - connection.askedAt >= ANSWER_MS) {
-      this.#host.giveUpOn(connection, `no answer for ${ANSWER_MS / 1_000} s`)
+    const { answerMs, maxDoubtMs } = this.#host.patience
+    if (connection.askedAt && time - connection.askedAt >= answerMs) {
+      this.#host.giveUpOn(connection, `no answer for ${answerMs / 1_000} s`)
       return
     }
     for (const feed of this.#host.feeds.values()) {
@@ -71,14 +68,14 @@ export class Liveness {
       if (feed.isDoubtful(time)) void this.#compare(connection, feed)
     }
     if (this.#host.feeds.size === 0 || time - connection.heardAt < this.#doubtAfterMs) return
-    this.#doubtAfterMs = Math.min(this.#doubtAfterMs * 2, MAX_DOUBT_AFTER_MS)
+    this.#doubtAfterMs = Math.min(this.#doubtAfterMs * 2, maxDoubtMs)
     void this.#doubt(connection, time)
   }
 
   /** A silent book whose venue moved on: if the connection delivered nothing else either, it is dead, else this book is. */
   async #compare(connection: Connection, feed: Feed): Promise<void> {
     if (!(await feed.isWithheld()) || !this.#host.isCurrent(connection)) return
-    if (performance.now() - connection.deliveredAt < DOUBT_AFTER_MS) feed.withheld()
+    if (performance.now() - connection.deliveredAt < this.#host.patience.doubtMs) feed.withheld()
     else this.#host.giveUpOn(connection, 'no data, though the venue moves on')
   }
 
@@ -87,7 +84,7 @@ export class Liveness {
    * Where its book moves on meanwhile, or nothing ever came, another connection is tried beside this one.
    */
   async #doubt(connection: Connection, time: number): Promise<void> {
-    const { connector, options, replace } = this.#host
+    const { connector, options, patience, replace } = this.#host
     const feeds = [...this.#host.feeds.values()].filter((one) => !one.isRefused)
     const feed = feeds.find((one) => one.topic.channel !== 'orderbook') ?? feeds[0]
     if (!feed) return
@@ -99,7 +96,7 @@ export class Liveness {
       return
     }
     const { symbol } = feed.subscription
-    const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS)
+    const signal = AbortSignal.timeout(patience.probeMs)
     const book = await connector
       .fetchBook(symbol, connector.bookDepth(1), options, signal)
       .catch(() => undefined)

@@ -14,6 +14,7 @@ import type { ConnectLimits } from './connect-limits.ts'
 import { Feed } from './feed.ts'
 import { Lane, type LaneHost } from './lane.ts'
 import type { Notification, ReconnectSpec, SourceSpec, SourceStatus } from './manager.ts'
+import type { Patience } from './patience.ts'
 import type { Positions } from './positions.ts'
 import type { Publisher } from './publisher.ts'
 import type { TopicWriter, Writers } from './topic-writer.ts'
@@ -23,7 +24,13 @@ const MAX_LETTER_BYTES = 64 * 1024
 const INSTRUMENTS_RETRY_MS = 300_000
 const INSTRUMENTS_REFRESH_MS = 3_600_000
 
-const RECONNECT: Required<ReconnectSpec> = { baseMs: 500, capMs: 30_000, maxRetries: 10, giveUp: false }
+const RECONNECT: Required<ReconnectSpec> = {
+  baseMs: 500,
+  capMs: 30_000,
+  maxRetries: 10,
+  giveUp: false,
+  maxAgeMs: 23 * 3_600_000,
+}
 
 /** The worst state of a source's connections is its state, but it is down only when all are. */
 const SEVERITY: readonly SourceState[] = ['connected', 'connecting', 'stale', 'reconnecting', 'down']
@@ -33,6 +40,7 @@ export interface SourceContext {
   readonly writers: Writers
   readonly positions: Positions
   readonly limits: ConnectLimits
+  readonly patience: Patience
   readonly log: Log
   /** Opened. */
   readonly credentials?: Credentials
@@ -75,12 +83,13 @@ export class Source {
       ...(context.credentials && { credentials: context.credentials }),
     }
     this.#since = context.now()
-    const { baseMs, capMs, maxRetries, giveUp } = { ...RECONNECT, ...spec.reconnect }
+    const { baseMs, capMs, ...settings } = { ...RECONNECT, ...spec.reconnect }
     this.#laneHost = {
       connector,
       options: this.#options,
       limits: context.limits,
-      settings: { backoff: { baseMs, capMs }, maxRetries, giveUp },
+      patience: context.patience,
+      settings: { backoff: { baseMs, capMs }, ...settings },
       changed: () => this.#update(),
       exhausted: (reason) => this.#exhausted(reason),
       deadLetter: (reason, receivedTime, frame, feed) =>

@@ -3,21 +3,20 @@ import type { Flag, Gap, Micros, VenueId } from '../market/event.ts'
 import { signals } from '../signals.ts'
 import { Backfill, type FetchTrades } from './backfill.ts'
 import type { Keeper, Role, StateListener } from './keeper.ts'
+import type { Patience } from './patience.ts'
 import type { Position } from './positions.ts'
 import type { TopicWriter } from './topic-writer.ts'
 import { idAfter, idBefore, parseVenueId } from './venue-ids.ts'
 
 /** Ids that are remembered: a double comes within seconds, on venues of at most a few thousand trades a second. */
 const WINDOW = 10_000
-/** A heartbeat may overtake the trade it tells of by so much, µs. */
-const HEARTBEAT_GRACE = 2_000_000
-
 /** The last known trade may have been made earlier than it was received, by so much at most, µs. */
 const TIME_SLACK = 60_000_000
 
 export interface TradeKeeperOptions {
   readonly writer: TopicWriter
   readonly rules: TradeRules
+  readonly patience: Patience
   /** Where the topic ends in the store. */
   readonly stored?: Position | undefined
   readonly changed: StateListener
@@ -40,6 +39,8 @@ interface LastTrade {
 export class TradeKeeper implements Keeper {
   readonly #writer: TopicWriter
   readonly #contiguous: boolean
+  /** µs. */
+  readonly #heartbeatGrace: number
   readonly #changed: StateListener
   readonly #now: () => Micros
   #backfill: Backfill | undefined
@@ -53,9 +54,10 @@ export class TradeKeeper implements Keeper {
   /** A heartbeat told of a trade that we do not have yet. */
   #awaited: { id: VenueId; since: Micros } | undefined
 
-  constructor({ writer, rules, stored, changed, fetch, now }: TradeKeeperOptions) {
+  constructor({ writer, rules, patience, stored, changed, fetch, now }: TradeKeeperOptions) {
     this.#writer = writer
     this.#contiguous = rules.contiguousIds
+    this.#heartbeatGrace = patience.heartbeatGraceMs * 1_000
     this.#changed = changed
     this.#now = now
     const ids = stored?.tradeIds ?? []
@@ -64,7 +66,7 @@ export class TradeKeeper implements Keeper {
     for (const id of ids) this.#raise(parseVenueId(id))
     if (stored) this.#last = { id: ids.at(-1), time: stored.receivedTime - TIME_SLACK }
     if (fetch)
-      this.#backfill = new Backfill(fetch, {
+      this.#backfill = new Backfill(fetch, patience.backfillMs, {
         trade: (trade) => this.#backfilled(trade),
         repaired: (gap) => this.#writer.gap({ ...gap, repairedBy: 'backfill' }, { receivedTime: now() }),
       })
@@ -94,7 +96,7 @@ export class TradeKeeper implements Keeper {
     if (last > this.#high) this.#awaited ??= { id: last, since: receivedTime }
     if (!awaited) return
     if (awaited.id <= this.#high) this.#awaited = undefined
-    else if (receivedTime - awaited.since >= HEARTBEAT_GRACE) {
+    else if (receivedTime - awaited.since >= this.#heartbeatGrace) {
       this.#hole('sequence', awaited.id, receivedTime, undefined, {
         id: String(idAfter(awaited.id)),
         time: receivedTime,

@@ -3,6 +3,7 @@ import type { Connector, DecodedEvent, Link, Subscription } from '../../src/conn
 import { venueConnector } from '../../src/connectors/venue-connector.ts'
 import { venue as okx } from '../../src/connectors/venues/okx.ts'
 import { Feed } from '../../src/manager/feed.ts'
+import { PATIENCE } from '../../src/manager/patience.ts'
 import type { TopicWriter, Writers } from '../../src/manager/topic-writer.ts'
 
 const WANTED: Subscription = { channel: 'funding', symbol: 'BTC/USDT:USDT' }
@@ -25,6 +26,7 @@ function feedOf(connector: Connector) {
     close: () => {},
   }
   const feed = new Feed(WANTED, {
+    patience: PATIENCE,
     source: 'okx',
     connector,
     options: { source: 'okx' },

@@ -10,6 +10,7 @@ import { FeedgateError } from '../../src/errors.ts'
 import type { FetchTrades } from '../../src/manager/backfill.ts'
 import { BookKeeper } from '../../src/manager/book-keeper.ts'
 import { PlainKeeper } from '../../src/manager/keeper.ts'
+import { PATIENCE } from '../../src/manager/patience.ts'
 import type { Position, Positions } from '../../src/manager/positions.ts'
 import { Publisher } from '../../src/manager/publisher.ts'
 import { TopicWriter } from '../../src/manager/topic-writer.ts'
@@ -68,7 +69,10 @@ function keeping(
   const { writer, written } = writing('trades', options.stored)
   const rules = { contiguousIds: options.contiguousIds ?? true }
   const { stored, fetch } = options
-  const keeper = new TradeKeeper({ writer, rules, stored, fetch, changed: () => {}, now: () => clock++ })
+  const keeper = new TradeKeeper({
+    ...{ writer, rules, stored, fetch, patience: PATIENCE },
+    ...{ changed: () => {}, now: () => clock++ },
+  })
   const receive = (...ids: (string | undefined)[]) => {
     for (const id of ids) keeper.received(trade(id), clock++, 'current')
   }
@@ -264,6 +268,7 @@ function booking(rules: BookRules, fetches: (() => Promise<DecodedBook>)[] = [],
     symbol: 'BTC/USDT',
     writer,
     rules,
+    patience: PATIENCE,
     depth: () => depth,
     now,
     ...((rules.snapshots === 'rest' || fetches.length > 0) && {

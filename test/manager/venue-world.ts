@@ -11,6 +11,7 @@ import { createManager, prepareConnectors } from '../../src/manager/create-manag
 import { openDesiredState } from '../../src/manager/desired-state.ts'
 import { createMemoryLeases } from '../../src/manager/leases.ts'
 import type { Manager, SourceSpec } from '../../src/manager/manager.ts'
+import type { Patience } from '../../src/manager/patience.ts'
 import { openPositions } from '../../src/manager/positions-file.ts'
 import type { EncodedEvent } from '../../src/market/encoded-event.ts'
 import { createVault } from '../../src/vault.ts'
@@ -48,6 +49,7 @@ export async function startUpstream(
     readonly record?: boolean
     readonly connectors?: Connectors
     readonly log?: Log
+    readonly patience?: Patience
   } = {},
 ): Promise<Upstream> {
   const dataDir = options.dataDir ?? temporaryFolder()
@@ -67,6 +69,7 @@ export async function startUpstream(
     leases: createMemoryLeases(now),
     vault: createVault('a key of the tests, long enough for one'),
     log: options.log ?? SILENT,
+    ...(options.patience && { patience: options.patience }),
   })
   const reading = new AbortController()
   const read = async () => {
