@@ -40,7 +40,8 @@ const { values } = parseArgs({
     batch: { type: 'string', default: '5000' },
   },
 })
-const START = 1_704_067_200_000_000
+/** Trades of now: those of long ago would be late for the candles, and refreshed beside. */
+const START = Date.now() * 1_000
 const MINUTE = 60_000_000
 
 function payloadOf(kind: number, n: number): Payload {

@@ -27,13 +27,13 @@ export class PgConnections implements RecordingSql {
 
   constructor(options: PoolOptions) {
     this.#options = options
-    this.#pool = new pg.Pool({ ...configOf(options.url), max: options.max, query_timeout: limit(options) })
-    this.#pool.on('error', (error) => options.lost(lossOf(error) ?? error.message))
-    this.#pool.on('connect', (client) => {
-      // A connection that is lost while it is used fails its statement too; without a listener it would end the process.
-      client.on('error', () => undefined)
-      client.query(sessionOf(options.statementTimeoutMs)).catch(() => undefined)
+    this.#pool = new pg.Pool({
+      ...configOf(options.url),
+      max: options.max,
+      query_timeout: options.statementTimeoutMs + GRACE_MS,
+      onConnect: (client) => prepared(client, options.statementTimeoutMs),
     })
+    this.#pool.on('error', (error) => options.lost(lossOf(error) ?? error.message))
   }
 
   query<Row>(text: string, values?: readonly unknown[]): Promise<{ readonly rows: readonly Row[] }> {
@@ -90,10 +90,9 @@ export class PgConnections implements RecordingSql {
 /** One connection of its own, without a limit of time: for migrations and upkeep. The caller ends it. */
 export async function connectOnce(url: string): Promise<RecordingSql & { end(): Promise<void> }> {
   const client = new pg.Client(configOf(url))
-  client.on('error', () => undefined)
   try {
     await client.connect()
-    await client.query(sessionOf(0))
+    await prepared(client, 0)
   } catch (error) {
     await client.end().catch(() => undefined)
     throw error
@@ -136,12 +135,10 @@ function configOf(url: string): pg.ClientConfig {
 }
 
 /** Times as text in UTC on every server; compiling a plan costs more than it gains at our sizes. */
-function sessionOf(statementTimeoutMs: number): string {
-  return `set timezone = 'UTC'; set jit = off; set statement_timeout = ${statementTimeoutMs}`
-}
-
-function limit(options: PoolOptions): number {
-  return options.statementTimeoutMs + GRACE_MS
+async function prepared(client: pg.ClientBase, statementTimeoutMs: number): Promise<void> {
+  // A connection that is lost while it is used fails its statement too; without a listener it would end the process.
+  client.on('error', () => undefined)
+  await client.query(`set timezone = 'UTC'; set jit = off; set statement_timeout = ${statementTimeoutMs}`)
 }
 
 const INT8 = 20
