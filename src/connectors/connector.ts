@@ -217,12 +217,12 @@ export interface Connector {
   readonly tradeRules: TradeRules
   /** Subscriptions of different routes need different sockets (hosts or paths). */
   route(subscription: Subscription): string
-  /**
-   * Subscriptions that can share one link, at most what the venue allows on a connection.
-   * The book depth that will be asked of the venue for a wanted `limit`; 0: all that the venue sends.
-   */
+  /** The book depth that will be asked of the venue for a wanted `limit`; 0: all that the venue sends. */
   bookDepth(limit: number | undefined): number
+  /** Subscriptions that can share one link, at most what the venue allows on a connection. */
   readonly subscriptionsPerLink: number
+  /** Of them, books; see `Venue`. Default: all. */
+  readonly booksPerLink?: number
   /** Connection attempts that the venue allows. */
   readonly connects: { readonly count: number; readonly perMs: number }
   /**

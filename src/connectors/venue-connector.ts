@@ -39,6 +39,7 @@ export function venueConnector(venue: Venue): Connector {
     bookRules: venue.book,
     tradeRules: venue.trades,
     subscriptionsPerLink: venue.limits.subscriptionsPerConnection,
+    booksPerLink: venue.limits.booksPerConnection,
     connects: venue.limits.connects,
     route: (subscription) => venue.route?.(subscription) ?? '',
     bookDepth: (limit) => bookDepth(venue, limit),

@@ -50,6 +50,8 @@ export interface Venue {
     /** Messages from us on one connection, pings included. */
     readonly messagesPerSecond: number
     readonly subscriptionsPerConnection: number
+    /** Of them, books: the heaviest there are, and all must be built anew at once when their connection is lost. */
+    readonly booksPerConnection: number
     /** Subscriptions in one message. */
     readonly subscriptionsPerMessage: number
     /** Requests to subscribe or unsubscribe on one connection, besides the limit on messages. */

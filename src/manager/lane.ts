@@ -30,6 +30,8 @@ export interface LaneHost {
   readonly settings: LaneSettings
   /** The state, reason or attempt of the lane changed. */
   changed(lane: Lane): void
+  /** Another lane carries all that this one did. */
+  emptied(lane: Lane): void
   /** Retries are exhausted. */
   exhausted(reason: string): void
   deadLetter(reason: string, receivedTime: Micros, frame: string | undefined, feed: Feed | undefined): void
@@ -53,6 +55,11 @@ export class Lane {
   #retry: NodeJS.Timeout | undefined
   #replacing: NodeJS.Timeout | undefined
   #replaceAttempt = 0
+  /** Lanes whose subscriptions are this one's too, until its next connection carries them. */
+  readonly #taken: Lane[] = []
+  /** Its subscriptions were taken: what it still has goes on, and nothing is begun. */
+  #retired = false
+  #books = 0
   #started = false
   #paused = false
   #closed = false
@@ -71,8 +78,35 @@ export class Lane {
     })
   }
 
-  get isFull(): boolean {
-    return this.feeds.size >= this.#host.connector.subscriptionsPerLink
+  hasRoomFor({ subscription }: Feed): boolean {
+    const { subscriptionsPerLink, booksPerLink = subscriptionsPerLink } = this.#host.connector
+    const hasRoom = subscription.channel !== 'orderbook' || this.#books < booksPerLink
+    return hasRoom && this.feeds.size < subscriptionsPerLink && !this.#retired
+  }
+
+  /** Both are undisturbed, and together fill at most half a connection, so that there is room for what comes next. */
+  canTake(other: Lane): boolean {
+    const { subscriptionsPerLink, booksPerLink = subscriptionsPerLink } = this.#host.connector
+    return (
+      this.#isSteady &&
+      other.#isSteady &&
+      this.feeds.size + other.feeds.size <= subscriptionsPerLink / 2 &&
+      this.#books + other.#books <= booksPerLink / 2
+    )
+  }
+
+  /** A new connection carries what both did; then theirs are closed. */
+  take(other: Lane): void {
+    for (const feed of other.feeds.values()) this.#hold(feed)
+    other.#retired = true
+    this.#taken.push(other)
+    this.replace('carries what another connection did')
+  }
+
+  get #isSteady(): boolean {
+    const opened = this.#current !== undefined && this.#current.openedAt > 0
+    const busy = this.#next ?? this.#replacing ?? this.#taken[0]
+    return opened && busy === undefined && !this.#retired && !this.#paused
   }
 
   start(): void {
@@ -81,7 +115,7 @@ export class Lane {
   }
 
   add(feed: Feed): void {
-    this.feeds.set(feed.key, feed)
+    this.#hold(feed)
     if (feed.isRefused) return
     for (const connection of [this.#next, this.#current]) {
       if (!connection?.openedAt) continue
@@ -93,9 +127,15 @@ export class Lane {
 
   remove(feed: Feed): void {
     this.feeds.delete(feed.key)
+    if (feed.topic.channel === 'orderbook') this.#books--
     feed.close()
     for (const connection of [this.#next, this.#current])
       if (connection?.openedAt) connection.link.unsubscribe([feed.subscription])
+  }
+
+  #hold(feed: Feed): void {
+    this.feeds.set(feed.key, feed)
+    if (feed.topic.channel === 'orderbook') this.#books++
   }
 
   pause(): void {
@@ -113,7 +153,7 @@ export class Lane {
 
   /** A new connection with the same subscriptions; the old one is closed when the new one delivers. */
   replace(reason: string): void {
-    if (this.#closed || this.#next || this.#replacing) return
+    if (this.#closed || this.#retired || this.#next || this.#replacing) return
     if (!this.#current?.openedAt) {
       if (!this.#current) this.#reconnectIn(0)
       return
@@ -211,6 +251,7 @@ export class Lane {
     const feeds = [...this.feeds.values()].filter((feed) => !feed.isRefused)
     if (connection === this.#current) {
       for (const feed of feeds) feed.ask(connection.link)
+      this.#release()
       this.#change('connected', 'connected')
     } else if (connection === this.#next) {
       this.#replaceAttempt = 0
@@ -233,6 +274,15 @@ export class Lane {
     for (const feed of this.feeds.values())
       if (feed.link !== next.link && !feed.isRefused) feed.takeOver(next.link, lost)
     old?.link.close('replaced')
+    this.#release()
+  }
+
+  /** The lanes that were taken have nothing left. */
+  #release(): void {
+    for (const lane of this.#taken.splice(0)) {
+      lane.feeds.clear()
+      this.#host.emptied(lane)
+    }
   }
 
   #decoded(connection: Connection, update: Decoded, receivedTime: Micros, frame: string | undefined): void {
@@ -315,17 +365,17 @@ export class Lane {
     if (this.#closed) return
     const { connector, options, limits } = this.#host
     if (end.retryAfterMs !== undefined) limits.silence(connector, options.url, end.retryAfterMs)
-    if (connection === this.#next) this.#nextEnded(end)
+    if (connection === this.#next) this.#nextEnded(connection, end)
     else if (connection === this.#current) this.#currentEnded(connection, end)
   }
 
-  #nextEnded(end: LinkEnd): void {
+  #nextEnded(connection: Connection, end: LinkEnd): void {
     clearTimeout(this.#replacing)
     this.#replacing = undefined
     this.#next = undefined
     // Topics that had moved already move back: what the old connection delivered meanwhile was not taken.
     for (const feed of this.feeds.values()) {
-      if (!this.#current || feed.link === this.#current.link || feed.isRefused) continue
+      if (!this.#current || feed.link !== connection.link || feed.isRefused) continue
       feed.interrupted(end.reason)
       feed.link = this.#current.link
       feed.resubscribe()
@@ -355,6 +405,7 @@ export class Lane {
     this.#replacing = undefined
     const lived = connection.openedAt ? performance.now() - connection.openedAt : 0
     if (connection.deliveredAt && lived >= this.#host.patience.healthyMs) this.attempt = 0
+    if (this.#retired) return
     if (connection.openedAt && this.feeds.size === 0) {
       // Some venues close what subscribes to nothing: no failure, and no reason to come back before there is one.
       this.#change('connecting', 'waits for a subscription')

@@ -28,6 +28,8 @@ export interface Patience {
   readonly backfillMs: number
   /** When a connection replaces another, topics that stay silent on it are handed over after so long. */
   readonly handoverMs: number
+  /** Connections of which one could carry what two do are looked for so often. */
+  readonly mergeMs: number
   /** A connection that lived so long and delivered something has proved itself: the next failure is the first again. */
   readonly healthyMs: number
 }
@@ -48,5 +50,6 @@ export const PATIENCE: Patience = {
   soundMs: 10_000,
   backfillMs: 1_000,
   handoverMs: 10_000,
+  mergeMs: 60_000,
   healthyMs: 10_000,
 }

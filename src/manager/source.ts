@@ -69,6 +69,8 @@ export class Source {
   #attempt = 0
   #since: Micros
   #paused = false
+  /** Monotonic ms. */
+  #mergedAt = performance.now()
 
   constructor(spec: SourceSpec, connector: Connector, context: SourceContext) {
     this.spec = spec
@@ -91,6 +93,7 @@ export class Source {
       patience: context.patience,
       settings: { backoff: { baseMs, capMs }, ...settings },
       changed: () => this.#update(),
+      emptied: (lane) => this.#drop(lane, 'another connection carries what this one did'),
       exhausted: (reason) => this.#exhausted(reason),
       deadLetter: (reason, receivedTime, frame, feed) =>
         context.publisher.reject({
@@ -145,12 +148,10 @@ export class Source {
     const feed = this.#feeds.get(subscriptionKey(wanted))
     if (!feed) return false
     this.#feeds.delete(feed.key)
-    const lane = this.#lanes.find((one) => one.feeds.has(feed.key))
-    lane?.remove(feed)
-    if (lane && lane.feeds.size === 0 && this.#lanes.length > 1) {
-      this.#lanes.splice(this.#lanes.indexOf(lane), 1)
-      lane.close('nothing is subscribed')
-      this.#update()
+    // While one connection takes what another carried, both know it.
+    for (const lane of this.#lanes.filter((one) => one.feeds.has(feed.key))) {
+      lane.remove(feed)
+      if (lane.feeds.size === 0 && this.#lanes.length > 1) this.#drop(lane, 'nothing is subscribed')
     }
     return true
   }
@@ -180,6 +181,24 @@ export class Source {
 
   sweep(time: number): void {
     for (const lane of this.#lanes) lane.sweep(time)
+    if (time - this.#mergedAt >= this.#context.patience.mergeMs) this.#merge(time)
+  }
+
+  /** Of connections that became nearly empty one gives what it carries to another of its route. */
+  #merge(time: number): void {
+    this.#mergedAt = time
+    for (const lane of this.#lanes) {
+      const other = this.#lanes.find((one) => one !== lane && one.route === lane.route && one.canTake(lane))
+      if (other) return other.take(lane)
+    }
+  }
+
+  #drop(lane: Lane, reason: string): void {
+    const at = this.#lanes.indexOf(lane)
+    if (at < 0) return
+    this.#lanes.splice(at, 1)
+    lane.close(reason)
+    this.#update()
   }
 
   /** `tell`: as an event; not when the whole program ends. */
@@ -225,7 +244,7 @@ export class Source {
 
   #laneFor(feed: Feed): Lane {
     const route = this.connector.route(feed.subscription)
-    const lane = this.#lanes.find((one) => one.route === route && !one.isFull)
+    const lane = this.#lanes.find((one) => one.route === route && one.hasRoomFor(feed))
     if (lane) return lane
     const added = this.#addLane(route)
     // Before `start` nothing connects.

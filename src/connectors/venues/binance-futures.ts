@@ -106,6 +106,8 @@ export const venue: Venue = {
   limits: {
     messagesPerSecond: 10,
     subscriptionsPerConnection: 1000,
+    // So many snapshots of 1,000 levels are within the weight of a minute.
+    booksPerConnection: 100,
     subscriptionsPerMessage: 100,
     connects: { count: 300, perMs: 300_000 },
     rest: { count: 2400, perMs: 60_000 },

@@ -60,8 +60,10 @@ export const venue: Venue = {
   defaultBookDepth: 1000,
   limits: {
     messagesPerSecond: 5,
-    // 1,024 streams, and a ticker is two.
-    subscriptionsPerConnection: 512,
+    // 1,024 streams, and a ticker is two; some are asked for again beside what is there.
+    subscriptionsPerConnection: 500,
+    // So many snapshots of 1,000 levels are within the weight of a minute.
+    booksPerConnection: 100,
     subscriptionsPerMessage: 100,
     connects: { count: 300, perMs: 300_000 },
     rest: { count: 6000, perMs: 60_000 },

@@ -406,6 +406,7 @@ export const venue: Venue = {
     messagesPerSecond: 10,
     // Their topics have 21,000 characters at most, of up to 30 each, and a spot ticker is two.
     subscriptionsPerConnection: 300,
+    booksPerConnection: 100,
     // Spot: 10 topics.
     subscriptionsPerMessage: 5,
     connects: { count: 500, perMs: 300_000 },

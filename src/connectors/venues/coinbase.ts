@@ -323,6 +323,7 @@ export const venue: Venue = {
     // 100 a second for each address: shared with the other connections.
     messagesPerSecond: 25,
     subscriptionsPerConnection: 300,
+    booksPerConnection: 50,
     subscriptionsPerMessage: 50,
     connects: { count: 8, perMs: 1_000 },
     rest: { count: 10, perMs: 1_000 },

@@ -339,6 +339,7 @@ function parseInstruments(body: string): Instrument[] {
 export const LIMITS: Venue['limits'] = {
   messagesPerSecond: 10,
   subscriptionsPerConnection: 300,
+  booksPerConnection: 100,
   subscriptionsPerMessage: 50,
   connects: { count: 150, perMs: 600_000 },
   // One a second; a few more at once are forgiven.

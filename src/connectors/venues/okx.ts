@@ -421,6 +421,7 @@ export const venue: Venue = {
     // None is told but that of requests.
     messagesPerSecond: 10,
     subscriptionsPerConnection: 300,
+    booksPerConnection: 100,
     // 64 KB.
     subscriptionsPerMessage: 100,
     requests: { count: 480, perMs: 3_600_000 },
