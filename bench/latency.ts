@@ -15,10 +15,9 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { WebSocket, WebSocketServer } from 'ws'
+import { micros, SYMBOLS, Venue } from './venue.ts'
 
-const SYMBOLS = Array.from({ length: 100 }, (_, i) => `S${String(i).padStart(2, '0')}`)
 const ADMIN_KEY = 'bench-admin-key-of-more-than-32-bytes'
-const micros = () => Number(process.hrtime.bigint() / 1_000n)
 
 const { values } = parseArgs({
   options: {
@@ -30,59 +29,6 @@ const { values } = parseArgs({
     keys: { type: 'string' },
   },
 })
-
-/** A venue that sends trades at a rate, spread over all symbols, once it is told to. */
-class Venue {
-  readonly #server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-  readonly #ids = new Array<number>(SYMBOLS.length).fill(0)
-  sent = 0
-
-  constructor() {
-    this.#server.on('connection', (socket) => {
-      socket.on('message', (data) => {
-        const message = JSON.parse(String(data)) as { id?: number }
-        socket.send(JSON.stringify({ result: null, id: message.id }))
-      })
-    })
-  }
-
-  get url(): string {
-    return `ws://127.0.0.1:${(this.#server.address() as { port: number }).port}`
-  }
-
-  async listening(): Promise<this> {
-    if (!this.#server.address()) await once(this.#server, 'listening')
-    return this
-  }
-
-  async run(perSecond: number, seconds: number): Promise<void> {
-    this.sent = 0
-    const began = performance.now()
-    let next = 0
-    while (performance.now() - began < seconds * 1_000) {
-      const due = Math.floor(((performance.now() - began) / 1_000) * perSecond)
-      while (this.sent < due) {
-        this.#send(next)
-        next = (next + 1) % SYMBOLS.length
-        this.sent++
-      }
-      await new Promise((tick) => setTimeout(tick, 1))
-    }
-  }
-
-  #send(index: number): void {
-    const symbol = `${SYMBOLS[index]}USDT`
-    const now = Date.now()
-    const id = ++this.#ids[index]!
-    const frame = `{"stream":"${symbol.toLowerCase()}@aggTrade","data":{"e":"aggTrade","E":${now},"s":"${symbol}","a":${id},"p":"${micros()}","q":"58.00000000","f":${id},"l":${id},"T":${now},"m":false,"M":true}}`
-    for (const socket of this.#server.clients) socket.send(frame)
-  }
-
-  close(): void {
-    for (const socket of this.#server.clients) socket.terminate()
-    this.#server.close()
-  }
-}
 
 /** Child: the bare relay. */
 function relay(venueUrl: string): void {

@@ -1,6 +1,7 @@
 // node scripts/bench.mjs NAME [options]: bundles bench/NAME.ts (Node 20 runs no TypeScript) and runs it.
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
@@ -9,6 +10,15 @@ const source = new URL(`../bench/${name}.ts`, import.meta.url)
 if (!name || !existsSync(source)) {
   console.error(`no bench called ${name}: bench/ holds them`)
   process.exit(2)
+}
+// What a bench takes from test/ finds files beside its own sources, not beside the bundle.
+const keepFolders = {
+  name: 'keep-folders',
+  setup: (builder) =>
+    builder.onLoad({ filter: /\/test\/.*\.ts$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replaceAll('import.meta.dirname', JSON.stringify(dirname(path))),
+      loader: 'ts',
+    })),
 }
 // Beside the sources, so that packages resolve as they do there (bench/ has packages of its own).
 const outfile = fileURLToPath(new URL(`../bench/dist/${name}.mjs`, import.meta.url))
@@ -20,6 +30,7 @@ await build({
   format: 'esm',
   target: 'node20',
   packages: 'external',
+  plugins: [keepFolders],
   sourcemap: 'inline',
   logLevel: 'warning',
 })

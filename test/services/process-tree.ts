@@ -25,7 +25,7 @@ export function isGone(pid: number): boolean {
 }
 
 /** The process and all below it. By parents, not by group: PostgreSQL gives each of its processes a session of its own. */
-function treeOf(root: number): number[] {
+export function treeOf(root: number): number[] {
   const all = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map((name) => entry(Number(name)))
