@@ -78,10 +78,10 @@ export class Listener {
       client.socket.on('message', () => {
         const messages = client.messages.splice(0)
         this.#take(messages, connection)
-        for (const { type, id, rejected } of messages) {
-          if (type !== 'subscribed' || !rejected) continue
+        for (const { type, id, rejected, retryAfterMs = 0 } of messages) {
+          if (type !== 'error' && !(type === 'subscribed' && rejected)) continue
           this.refusals++
-          setTimeout(() => this.#subscribe(client, id as number), RETRY_MS)
+          setTimeout(() => this.#subscribe(client, id as number), Math.max(RETRY_MS, retryAfterMs as number))
         }
       })
       await client.closed
