@@ -10,7 +10,7 @@ import type { Answer, Notification, SourceRequest, SourceStatus } from './manage
 /** How often commands of other nodes are looked for. */
 const LOOK_EVERY_MS = 100
 const REPORT_EVERY_MS = 1_000
-/** A source with many topics reports less often: every second for each so many. */
+/** Sources of a node with many topics report less often: every second for each so many of them all. */
 const TOPICS_PER_SECOND = 1_000
 /** Commands taken at once; the rest is taken with the next look. */
 const MAX_COMMANDS = 20
@@ -50,9 +50,11 @@ export async function serveNodes(
   while (!signal.aborted) {
     try {
       for (const command of await takeCommands(sql, node, manager.owned()))
-        void carryOut(manager, sql, command).catch((error: Error) =>
-          log.warn({ source: command.source, error: error.message }, 'a command could not be answered'),
-        )
+        void carryOut(manager, sql, command)
+          .then(() => reports.hurry(command.source))
+          .catch((error: Error) =>
+            log.warn({ source: command.source, error: error.message }, 'a command could not be answered'),
+          )
       await reports.publish()
       complained = false
     } catch (error) {
@@ -102,12 +104,23 @@ async function answerOf(manager: OwningManager, { verb, request }: Command): Pro
   }
 }
 
+/** What was written last of a source. */
+interface Written {
+  readonly report: string
+  /** Ids, one a line. */
+  readonly topics: string
+  /** Of them. */
+  readonly count: number
+  /** When the next is due, monotonic ms. */
+  dueAt: number
+}
+
 /** Writes what changed, so often as it is worth. */
 class Reports {
   readonly #manager: OwningManager
   readonly #sql: Sql
-  /** By source: what was written last, and when the next is due (monotonic ms). */
-  readonly #written = new Map<string, { report: string; topics: string; dueAt: number }>()
+  /** By source. */
+  readonly #written = new Map<string, Written>()
   /** By source: the list written last. */
   readonly #instruments = new Map<string, readonly Instrument[]>()
   #sweptAt = 0
@@ -117,33 +130,48 @@ class Reports {
     this.#sql = sql
   }
 
+  /** Something was just changed by somebody who looks at it. */
+  hurry(source: string): void {
+    const written = this.#written.get(source)
+    if (written) written.dueAt = 0
+  }
+
   async publish(): Promise<void> {
     const time = performance.now()
-    const notifications = this.#manager.notifications()
-    const topics = topicsBySource(this.#manager.topics())
-    const changed: { source: string; report: string; topics: string }[] = []
-    const statuses = this.#manager.status()
-    for (const status of statuses) {
-      const written = this.#written.get(status.id)
-      if (written && time < written.dueAt) continue
-      const own = notifications.filter(({ source }) => source === status.id)
-      const next = {
-        report: JSON.stringify({ status, notifications: own } satisfies Report),
-        topics: (topics.get(status.id) ?? []).join('\n'),
-        dueAt: time + REPORT_EVERY_MS * Math.max(1, status.topics.length / TOPICS_PER_SECOND),
-      }
-      this.#written.set(status.id, next)
-      if (written?.report !== next.report || written.topics !== next.topics)
-        changed.push({ source: status.id, ...next })
-    }
+    const running = this.#manager.owned().filter((source) => this.#manager.licence(source) !== undefined)
+    const due = running.filter((source) => time >= (this.#written.get(source)?.dueAt ?? 0))
     try {
-      await this.#write(changed)
+      await this.#write(this.#changed(new Set(due), time))
     } catch (error) {
       this.#written.clear()
       throw error
     }
-    for (const { id } of statuses) await this.#writeInstruments(id)
-    await this.#sweep(time, new Set(statuses.map(({ id }) => id)))
+    for (const source of due) await this.#writeInstruments(source)
+    await this.#sweep(time, new Set(running))
+  }
+
+  /** What these sources have to say that was not written yet. */
+  #changed(due: ReadonlySet<string>, time: number): readonly (Written & { readonly source: string })[] {
+    if (due.size === 0) return []
+    const notifications = this.#manager.notifications()
+    const topics = topicsBySource(this.#manager.topics(), due)
+    let count = 0
+    for (const written of this.#written.values()) count += written.count
+    const everyMs = REPORT_EVERY_MS * Math.max(1, count / TOPICS_PER_SECOND)
+    return [...due].flatMap((source) => {
+      const status = this.#manager.status(source)
+      if (!status) return []
+      const own = notifications.filter((one) => one.source === source)
+      const next = {
+        report: JSON.stringify({ status, notifications: own } satisfies Report),
+        topics: (topics.get(source) ?? []).join('\n'),
+        count: status.topics.length,
+        dueAt: time + everyMs,
+      }
+      const written = this.#written.get(source)
+      this.#written.set(source, next)
+      return written?.report === next.report && written.topics === next.topics ? [] : [{ source, ...next }]
+    })
   }
 
   async #writeInstruments(source: string): Promise<void> {
@@ -197,9 +225,13 @@ class Reports {
   }
 }
 
-function topicsBySource(topics: Iterable<Topic>): ReadonlyMap<string, string[]> {
+function topicsBySource(
+  topics: Iterable<Topic>,
+  sources: ReadonlySet<string>,
+): ReadonlyMap<string, string[]> {
   const ids = new Map<string, string[]>()
   for (const { source, id } of topics) {
+    if (!sources.has(source)) continue
     const list = ids.get(source)
     if (list) list.push(id)
     else ids.set(source, [id])

@@ -189,7 +189,9 @@ export class Source {
     this.#mergedAt = time
     for (const lane of this.#lanes) {
       const other = this.#lanes.find((one) => one !== lane && one.route === lane.route && one.canTake(lane))
-      if (other) return other.take(lane)
+      if (!other) continue
+      other.take(lane)
+      return
     }
   }
 
