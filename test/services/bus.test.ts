@@ -3,60 +3,21 @@ import { randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Kafka, logLevel } from 'kafkajs'
 import { expect, it } from 'vitest'
-import type { BusBatch, OffsetRange } from '../../src/bus/bus.ts'
 import { createKafkaBus, type KafkaBusOptions } from '../../src/bus/kafka.ts'
-import { FeedgateError } from '../../src/errors.ts'
 import type { Log } from '../../src/gateway/gateway.ts'
 import type { EncodedEvent } from '../../src/market/encoded-event.ts'
 import { topicOf } from '../../src/market/topic.ts'
 import { runRecorder } from '../../src/store/recorder.ts'
-import type { Store } from '../../src/store/store.ts'
 import { collect, describeBus } from '../contracts/bus.ts'
 import { book, freshTopic, positionOf, price, series, tradesOf } from '../contracts/events.ts'
 import { onPath } from './engine.ts'
 import { withEngines } from './engines.ts'
+import { MemoryStore } from './memory-store.ts'
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} }
 const aWhile = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const untilTrue = async (condition: () => boolean) => {
   while (!condition()) await aWhile(20)
-}
-
-/** Only what the recorder uses: rows, and offsets that move on only from where they are. */
-class MemoryStore {
-  readonly rows: EncodedEvent[] = []
-  readonly letters: BusBatch['deadLetters'][number][] = []
-  readonly stands = new Map<string, string>()
-  fences = 0
-  away = false
-  /** Of one write. */
-  ms = 0
-
-  async record({ events, deadLetters, offsets = new Map<string, OffsetRange>() }: BusBatch): Promise<void> {
-    await aWhile(this.ms)
-    if (this.away) throw new Error('the database is away')
-    for (const [partition, { from }] of offsets) {
-      if ((this.stands.get(partition) ?? '0') === from) continue
-      this.fences++
-      throw new FeedgateError('fenced', `another recorder has ${partition} now`)
-    }
-    for (const [partition, { to }] of offsets) this.stands.set(partition, to)
-    this.rows.push(...events)
-    this.letters.push(...deadLetters)
-  }
-
-  async offsets(_group: string, partitions: readonly string[]): Promise<ReadonlyMap<string, string>> {
-    if (this.away) throw new Error('the database is away')
-    return new Map([...this.stands].filter(([partition]) => partitions.includes(partition)))
-  }
-
-  get store(): Store {
-    return {
-      ready: async () => {},
-      record: this.record.bind(this),
-      offsets: this.offsets.bind(this),
-    } as Partial<Store> as Store
-  }
 }
 
 await withEngines(['kafka'], ({ kafka }) => {
