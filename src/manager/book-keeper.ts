@@ -1,16 +1,18 @@
 import type { BookRules, DecodedBook } from '../connectors/connector.ts'
 import { FeedgateError } from '../errors.ts'
-import type { Level, Micros, VenueId } from '../market/event.ts'
+import type { BookPayload, Level, Micros, VenueId } from '../market/event.ts'
 import { OrderBook, type PushedOut } from '../market/order-book.ts'
 import { signals } from '../signals.ts'
 import { backoffMs } from './backoff.ts'
 import type { Keeper, Role, StateListener } from './keeper.ts'
 import type { Patience } from './patience.ts'
-import type { Hole, TopicWriter } from './topic-writer.ts'
+import type { Hole, Output } from './topic-writer.ts'
 import { idAfter, idBefore } from './venue-ids.ts'
 
 /** Diffs kept while a snapshot is fetched; beyond it they are dropped and the book starts over. */
 const MAX_BUFFERED = 10_000
+/** What is older a snapshot that comes now knows: none is on its way for so long. A thousand may wait for their turn. */
+const BUFFER_MICROS = 15_000_000
 /** A delta carries the checksum when the last one is older, µs: so no second in which the book changes goes without. */
 const CHECKSUM_EVERY = 500_000
 
@@ -18,7 +20,7 @@ const CHECKSUM_EVERY = 500_000
 export interface BookHost {
   readonly source: string
   readonly symbol: string
-  readonly writer: TopicWriter
+  readonly writer: Output
   readonly rules: BookRules
   readonly patience: Patience
   /** Levels a side to ask for; 0: all. */
@@ -118,6 +120,15 @@ export class BookKeeper implements Keeper {
     this.#stop()
   }
 
+  /** The book as a snapshot; undefined while it is not known. */
+  image(): BookPayload | undefined {
+    if (!this.#live) return undefined
+    const bids = this.#book.top('bids', Number.POSITIVE_INFINITY)
+    const asks = this.#book.top('asks', Number.POSITIVE_INFINITY)
+    const checksum = this.#book.checksum()
+    return { type: 'orderbook', kind: 'snapshot', bids, asks, depth: this.#depth, checksum }
+  }
+
   /** Asks the venue another way whether the book moved on while the stream was silent. */
   async isWithheld(depth: number): Promise<boolean> {
     const { fetch, patience } = this.#host
@@ -140,6 +151,8 @@ export class BookKeeper implements Keeper {
     else if (this.#live) this.#apply(entry)
     else {
       this.#push(this.#buffer, entry)
+      const oldest = entry.receivedTime - BUFFER_MICROS
+      while (this.#buffer[0] && this.#buffer[0].receivedTime < oldest) this.#buffer.shift()
       this.#load()
     }
     return this.#catchUp()

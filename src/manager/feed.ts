@@ -6,28 +6,37 @@ import {
   type LinkOptions,
   type Subscription,
   subscriptionKey,
-  type TradesWanted,
 } from '../connectors/connector.ts'
-import type { Micros } from '../market/event.ts'
+import type { BookPayload, Micros } from '../market/event.ts'
 import { encodeSymbol, type Topic, topicOf } from '../market/topic.ts'
+import type { FetchTrades } from './backfill.ts'
 import { BookKeeper } from './book-keeper.ts'
-import { type Keeper, PlainKeeper, type Role } from './keeper.ts'
+import { type Keeper, PlainKeeper, type Role, type StateListener } from './keeper.ts'
 import type { TopicState, TopicStatus } from './manager.ts'
 import type { Patience } from './patience.ts'
 import type { Positions } from './positions.ts'
-import type { TopicWriter, Writers } from './topic-writer.ts'
+import type { Output } from './topic-writer.ts'
 import { TradeKeeper } from './trade-keeper.ts'
 
 export interface FeedContext {
   readonly source: string
   readonly connector: Connector
   readonly options: LinkOptions
-  readonly writers: Writers
+  readonly writers: { of(topic: Topic): Output }
   readonly positions: Positions
   readonly patience: Patience
   now(): Micros
   /** The venue says by REST that it knows no such symbol. */
   unknownSymbol(symbol: string, reason: string): void
+  /** Of one of two sides. */
+  readonly side?: FeedSide
+}
+
+/** What a feed is to the other one of the same topic, where a source has two sides. */
+export interface FeedSide {
+  /** Trades of both go through one keeper. */
+  trades?(changed: StateListener): Keeper
+  changed(state: TopicState): void
 }
 
 /** One wanted subscription, its topic, and what became of it. */
@@ -38,7 +47,7 @@ export class Feed {
   /** The connection that carries it. */
   link: Link | undefined
   readonly #context: FeedContext
-  readonly #writer: TopicWriter
+  readonly #writer: Output
   readonly #keeper: Keeper
   #state: TopicState = 'pending'
   #reason: string | undefined
@@ -198,6 +207,11 @@ export class Feed {
     if (this.#keeper instanceof BookKeeper && this.link) this.#keeper.withheld()
   }
 
+  /** The book that it proved, as a snapshot. */
+  image(): BookPayload | undefined {
+    return this.#keeper instanceof BookKeeper ? this.#keeper.image() : undefined
+  }
+
   status(): TopicStatus {
     const { channel, publicSubject, timeframe } = this.topic
     return {
@@ -215,25 +229,17 @@ export class Feed {
   readonly #changed = (state: TopicState, reason?: string): void => {
     this.#state = state
     this.#reason = reason
+    this.#context.side?.changed(state)
   }
 
   #createKeeper(): Keeper {
-    const { connector, positions, options, patience, now, source } = this.#context
+    const { connector, options, patience, now, source, side } = this.#context
     const { channel, symbol } = this.subscription
     const writer = this.#writer
-    if (channel === 'trades')
-      return new TradeKeeper({
-        writer,
-        rules: connector.tradeRules,
-        stored: positions.last(this.topic.id),
-        patience,
-        changed: this.#changed,
-        ...(connector.fetchTrades && {
-          fetch: (wanted: TradesWanted, signal: AbortSignal) =>
-            connector.fetchTrades!(symbol, wanted, options, signal),
-        }),
-        now,
-      })
+    if (channel === 'trades') {
+      const fetch = fetchTradesOf(this.#context, symbol)
+      return side?.trades?.(this.#changed) ?? createTradeKeeper(writer, this.#context, fetch, this.#changed)
+    }
     if (channel !== 'orderbook') return new PlainKeeper(writer, this.#changed)
     return new BookKeeper({
       source,
@@ -251,4 +257,20 @@ export class Feed {
       unknown: (reason) => this.#context.unknownSymbol(symbol, reason),
     })
   }
+}
+
+export function createTradeKeeper(
+  writer: Output,
+  { connector, positions, patience, now }: FeedContext,
+  fetch: FetchTrades | undefined,
+  changed: StateListener,
+): TradeKeeper {
+  const stored = positions.last(writer.topic.id)
+  return new TradeKeeper({ writer, rules: connector.tradeRules, stored, patience, changed, fetch, now })
+}
+
+/** Undefined: the venue does not give trades again. */
+export function fetchTradesOf({ connector, options }: FeedContext, symbol: string): FetchTrades | undefined {
+  if (!connector.fetchTrades) return undefined
+  return (wanted, signal) => connector.fetchTrades!(symbol, wanted, options, signal)
 }

@@ -1,7 +1,7 @@
 import type { DecodedBook, DecodedEvent } from '../connectors/connector.ts'
 import type { Micros } from '../market/event.ts'
 import type { TopicState } from './manager.ts'
-import type { TopicWriter } from './topic-writer.ts'
+import type { Output } from './topic-writer.ts'
 
 /**
  * Which connection an update came over: the one that carries the topic, the one that is to replace it, or the one it
@@ -34,12 +34,12 @@ export type StateListener = (state: TopicState, reason?: string) => void
 
 /** Topics whose venue proves nothing: tickers, candles, odds, statuses … A hole is declared after every interruption. */
 export class PlainKeeper implements Keeper {
-  readonly #writer: TopicWriter
+  readonly #writer: Output
   readonly #changed: StateListener
   /** Was written before, by an earlier subscription or connection, and nobody knows what came since. */
   #interrupted: boolean
 
-  constructor(writer: TopicWriter, changed: StateListener) {
+  constructor(writer: Output, changed: StateListener) {
     this.#writer = writer
     this.#changed = changed
     this.#interrupted = writer.epoch !== null

@@ -32,12 +32,28 @@ export interface Hole {
   readonly toTime?: Micros
 }
 
+/** Where a keeper puts what it proved: into its topic, or before what chooses between the two sides of a source. */
+export interface Output {
+  readonly topic: Topic
+  /** Null: nothing was written yet. */
+  readonly epoch: number | null
+  readonly seq: number | null
+  /** Of the last event written by this process. */
+  readonly receivedTime: Micros | null
+  write(payload: Payload, stamp: Stamp): void
+  /**
+   * Declares that something is missing between the last event and `stamp.receivedTime`. Undefined: nothing is, or not for
+   * sure, because the other side may have it.
+   */
+  gap(hole: Hole, stamp: Stamp): Gap | undefined
+}
+
 /**
  * Numbers and stamps the events of one topic: `seq` without a hole, `receivedTime` strictly increasing, one epoch for
  * as long as this node owns the source. The epoch is opened by the first event; if an earlier process stored events of the topic, a
  * `gap` comes first, because nobody listened meanwhile.
  */
-export class TopicWriter {
+export class TopicWriter implements Output {
   readonly topic: Topic
   readonly #context: WriterContext
   #epoch: number | null = null
@@ -49,7 +65,6 @@ export class TopicWriter {
     this.#context = context
   }
 
-  /** Null: nothing was written yet. */
   get epoch(): number | null {
     return this.#epoch
   }
@@ -58,7 +73,6 @@ export class TopicWriter {
     return this.#epoch === null ? null : this.#seq
   }
 
-  /** Of the last event written by this process. */
   get receivedTime(): Micros | null {
     return this.#epoch === null ? null : this.#receivedTime
   }
@@ -68,7 +82,6 @@ export class TopicWriter {
     this.#write(payload, stamp)
   }
 
-  /** Declares that something is missing between the last event and `stamp.receivedTime`. */
   gap(hole: Hole, stamp: Stamp): Gap {
     // The seam of a new epoch says it already; what is known of the hole goes into that one event.
     const reopened = this.#epoch === null && this.#open()

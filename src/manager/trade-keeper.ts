@@ -5,7 +5,7 @@ import { Backfill, type FetchTrades } from './backfill.ts'
 import type { Keeper, Role, StateListener } from './keeper.ts'
 import type { Patience } from './patience.ts'
 import type { Position } from './positions.ts'
-import type { TopicWriter } from './topic-writer.ts'
+import type { Output } from './topic-writer.ts'
 import { idAfter, idBefore, parseVenueId } from './venue-ids.ts'
 
 /** Ids that are remembered: a double comes within seconds, on venues of at most a few thousand trades a second. */
@@ -14,7 +14,7 @@ const WINDOW = 10_000
 const TIME_SLACK = 60_000_000
 
 export interface TradeKeeperOptions {
-  readonly writer: TopicWriter
+  readonly writer: Output
   readonly rules: TradeRules
   readonly patience: Patience
   /** Where the topic ends in the store. */
@@ -37,7 +37,7 @@ interface LastTrade {
  * more with `repairedBy`. A late trade that fills a hole is published too.
  */
 export class TradeKeeper implements Keeper {
-  readonly #writer: TopicWriter
+  readonly #writer: Output
   readonly #contiguous: boolean
   /** µs. */
   readonly #heartbeatGrace: number
@@ -83,6 +83,16 @@ export class TradeKeeper implements Keeper {
     this.#writer.write(payload, { receivedTime, sourceTime, flags, venueSeq })
     this.#changed('live')
     return role === 'next'
+  }
+
+  /** Was a trade of this id published lately? */
+  knows(id: string): boolean {
+    return this.#seen.has(id) || this.#seenBefore.has(id)
+  }
+
+  /** Would a trade of this id show a hole before it? */
+  leaps(id: VenueId): boolean {
+    return this.#contiguous && this.#high !== undefined && id > idAfter(this.#high)
   }
 
   lastTrade(id: string, receivedTime: Micros): void {
@@ -136,7 +146,7 @@ export class TradeKeeper implements Keeper {
   }
 
   #isNew(id: string): boolean {
-    if (this.#seen.has(id) || this.#seenBefore.has(id)) return false
+    if (this.knows(id)) return false
     this.#seen.add(id)
     if (this.#seen.size >= WINDOW) {
       this.#seenBefore = this.#seen
@@ -176,9 +186,9 @@ export class TradeKeeper implements Keeper {
   }
 
   /** Asks for what lies between the last trade and the next. */
-  #repair(gap: Gap, next: LastTrade): void {
+  #repair(gap: Gap | undefined, next: LastTrade): void {
     const last = this.#last
-    if (!last) return
+    if (!gap || !last) return
     this.#backfill?.repair(gap, {
       ...(last.id !== undefined && { afterId: last.id }),
       afterTime: last.time,
