@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { FeedgateError } from '../errors.ts'
-import type { RecordingSql } from './sql.ts'
+import type { RecordingSql } from './database.ts'
 
 /** How long a new connection, or a turn at one of the pool's, may take. */
 const CONNECT_MS = 5_000

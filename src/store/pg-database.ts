@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { FeedgateError } from '../errors.ts'
+import type { Database } from './database.ts'
 import { setUpTimescale } from './hypertables.ts'
 import { migrate } from './migrate.ts'
 import {
@@ -12,7 +13,6 @@ import {
   unavailable,
 } from './pg-connections.ts'
 import { checkStoreSettings, DEFAULT_STORE_SETTINGS, type StoreSettings } from './settings.ts'
-import type { Database } from './sql.ts'
 import { TimescaleUpkeep } from './timescale-upkeep.ts'
 
 /** How long a call waits for the server before it fails with `store-unavailable`. */

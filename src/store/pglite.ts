@@ -2,9 +2,10 @@ import { accessSync, constants, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { FeedgateError } from '../errors.ts'
+import type { Database, RecordingSql } from './database.ts'
 import { migrate } from './migrate.ts'
 import type { Reply, Statement, ThreadData } from './pglite-worker.ts'
-import { createSqlStore, type Database, type RecordingSql } from './sql.ts'
+import { createSqlStore } from './sql.ts'
 import type { Store } from './store.ts'
 
 /** How long a statement waits for the database to open before it fails with `store-unavailable`. */

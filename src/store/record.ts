@@ -3,11 +3,11 @@ import type { EncodedEvent } from '../market/encoded-event.ts'
 import type { Topic } from '../market/topic.ts'
 import { signals } from '../signals.ts'
 import { BookImager } from './book-images.ts'
+import type { Database, RecordingSql } from './database.ts'
 import { advanceHeads, type Heads, lockHeads } from './heads.ts'
 import { noteLateTrades } from './late-trades.ts'
 import { claimOffsets } from './offsets.ts'
 import { rowsOf } from './rows.ts'
-import type { Database, RecordingSql } from './sql.ts'
 import type { Sql } from './store.ts'
 import { type EventTable, GAP, GAPS, tableOf } from './tables.ts'
 
@@ -39,6 +39,8 @@ export class Recording {
     const accepted = await this.#store(batch, false).catch((error: { code?: unknown }) => {
       // Rows that somebody else put there: slower, and whatever is there.
       if (error.code === DUPLICATE) return this.#store(batch, true)
+      // After an outage the database may be another one: restored from a copy, with other ids.
+      this.#topicIds.clear()
       throw error
     })
     tellOfFenced(batch.events, accepted)

@@ -1,6 +1,7 @@
 import type { BusBatch } from '../bus/bus.ts'
 import { bookAt } from './book-images.ts'
 import { candles } from './candles.ts'
+import type { Database } from './database.ts'
 import { positions } from './heads.ts'
 import { type EventRow, eventColumns, gaps, history, storedEvent } from './history.ts'
 import { latest } from './latest.ts'
@@ -10,31 +11,6 @@ import type { Sql, Store, StoredEvent } from './store.ts'
 import { tableOf } from './tables.ts'
 
 const ODDS = tableOf('odds')
-
-/** What recording uses beside statements. */
-export interface RecordingSql extends Sql {
-  /**
-   * `into`: a table and its columns; `rows` in COPY's binary format, in pieces that are given away. A piece is made while
-   * the server works on those before; what making one throws ends the COPY and is thrown here.
-   */
-  copy(into: string, rows: Iterable<Uint8Array>): Promise<void>
-  transaction<T>(work: (sql: RecordingSql) => Promise<T>): Promise<T>
-}
-
-/** A database that a store stands on: what an adapter brings. */
-export interface Database {
-  /** Statements wait until the database is open and migrated. */
-  readonly sql: Sql
-  /** Where reads of history do not share connections with others, theirs; else `sql`. */
-  readonly reads?: Sql
-  readonly recording: RecordingSql
-  ready(): Promise<void>
-  fault(): string | undefined
-  warnings?(): readonly string[]
-  /** Candles of trades are kept as aggregates, which `record` tells of late trades. */
-  aggregates?(): boolean
-  close(): Promise<void>
-}
 
 /** The store's statements, the same for every engine that speaks PostgreSQL 15. */
 export function createSqlStore(database: Database): Store {
