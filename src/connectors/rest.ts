@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { FeedgateError } from '../errors.ts'
-import { Pacer } from '../pacer.ts'
+import { type Pacer, venuePacer } from '../pacer.ts'
 import type { Limit } from './venue.ts'
 
 const TIMEOUT_MS = 10_000
@@ -11,34 +11,73 @@ const DEFAULT_RETRY_AFTER_MS = 10_000
 /** Nobody is obeyed for longer: a wrong header must not end a source. */
 const MAX_RETRY_AFTER_MS = 24 * 3_600_000
 
-/** A request that can wait is made again at most so often after a 429, and waits no longer than this at a time. */
+/** A request that can wait is made again at most so often after a 429. */
 const MAX_TRIES = 3
-const MAX_WAIT_MS = 60_000
+/** At its turn a request waits no longer: a little more than the longest period of a limit. */
+const MAX_WAIT_MS = 65_000
+/** Of those that wait for their turn so many at once: a thousand books must not be a thousand connections. */
+const MAX_UNDER_WAY = 10
 
 /** REST requests to one host: within its weight limit, and silent for as long as it asked us to be. */
 export class RestClient {
   readonly #origin: string
   readonly #budget: Pacer | undefined
   #silentUntil = 0
+  /** Ends when the last that waits for its turn has begun. Bounded by the topics: each has one request at a time. */
+  #line: Promise<unknown> = Promise.resolve()
+  /** At most `MAX_UNDER_WAY`. */
+  readonly #underWay = new Set<Promise<unknown>>()
 
   constructor(baseUrl: string, limit?: Limit) {
     this.#origin = baseUrl.replace(/\/+$/, '')
-    if (limit) this.#budget = new Pacer(limit.count, limit.perMs)
+    if (limit) this.#budget = venuePacer(limit)
   }
 
-  /** As `get`, but waits for its turn. Rejects when that would be long, and when `signal` says so. */
-  async getInTurn(path: string, weight: number, signal: AbortSignal): Promise<string | undefined> {
+  /** As `getInTurn`, and in turn again when it is refused for now. */
+  async getPatiently(path: string, weight: number, signal: AbortSignal): Promise<string | undefined> {
     for (let tries = 1; ; tries++) {
-      const waitMs = this.#waitMs(weight)
-      if (waitMs > MAX_WAIT_MS) throw this.#limited(waitMs)
-      if (waitMs > 0) await delay(waitMs, undefined, { signal })
       try {
-        return await this.get(path, weight, signal)
+        return await this.getInTurn(path, weight, signal)
       } catch (error) {
-        const waits = error instanceof FeedgateError && error.retryAfterMs !== undefined
-        if (!waits || tries === MAX_TRIES) throw error
+        const { retryAfterMs = Number.POSITIVE_INFINITY } = error as Partial<FeedgateError>
+        if (retryAfterMs > MAX_WAIT_MS || tries === MAX_TRIES) throw error
       }
     }
+  }
+
+  /**
+   * As `get`, but waits until those that came before have begun and the limit allows it. Rejects when the venue wants no
+   * requests for long, and when `signal` says so.
+   */
+  getInTurn(path: string, weight: number, signal: AbortSignal): Promise<string | undefined> {
+    return new Promise((resolve, reject) => {
+      const leave = () => reject(signal.reason)
+      signal.addEventListener('abort', leave, { once: true })
+      const turn = async () => {
+        await this.#wait(weight, signal)
+        const answer = this.get(path, weight, signal)
+        resolve(answer)
+        await this.#room(answer)
+      }
+      this.#line = this.#line
+        .then(turn)
+        .catch(reject)
+        .finally(() => signal.removeEventListener('abort', leave))
+    })
+  }
+
+  async #wait(weight: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    for (let waitMs = this.#waitMs(weight); waitMs > 0; waitMs = this.#waitMs(weight)) {
+      if (waitMs > MAX_WAIT_MS) throw this.#limited(waitMs)
+      await delay(waitMs, undefined, { signal })
+    }
+  }
+
+  async #room(answer: Promise<unknown>): Promise<void> {
+    const settled = answer.catch(() => {}).finally(() => this.#underWay.delete(settled))
+    this.#underWay.add(settled)
+    if (this.#underWay.size >= MAX_UNDER_WAY) await Promise.race(this.#underWay)
   }
 
   /**

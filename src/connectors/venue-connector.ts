@@ -70,7 +70,7 @@ async function fetchBook(
   signal: AbortSignal,
 ): Promise<DecodedBook> {
   const venueSymbol = nameOf(venue, symbol)
-  const body = await client.get(request.path(venueSymbol, depth), request.weight(depth), signal)
+  const body = await client.getInTurn(request.path(venueSymbol, depth), request.weight(depth), signal)
   if (body === undefined) throw new FeedgateError('venue-unavailable', `no book of ${symbol}: HTTP 404`)
   return parsed(venue, () => request.parse(body, symbol))
 }
@@ -86,7 +86,7 @@ async function fetchInstruments(
   for (const request of requests) {
     let path: string | undefined = request.path
     for (let page = 0; path !== undefined && page < MAX_LIST_PAGES; page++) {
-      const body: string | undefined = await client.get(path, request.weight, signal)
+      const body: string | undefined = await client.getInTurn(path, request.weight, signal)
       if (body === undefined)
         throw new FeedgateError('venue-unavailable', `${venue.id} gives no list of instruments`)
       for (const instrument of parsed(venue, () => request.parse(body))) instruments.push(instrument)
@@ -106,7 +106,7 @@ function fetchTrades(
 ): Promise<FetchedTrades> {
   nameOf(venue, symbol)
   return fetchTradePages(request, symbol, wanted, venue.trades.contiguousIds, async (path) => {
-    const body = await client.getInTurn(path, request.weight, signal)
+    const body = await client.getPatiently(path, request.weight, signal)
     if (body === undefined) throw new FeedgateError('venue-unavailable', `no trades of ${symbol}: HTTP 404`)
     return parsed(venue, () => request.parse(body, symbol))
   })

@@ -10,6 +10,9 @@ import { idAfter, idBefore, parseVenueId } from './venue-ids.ts'
 
 /** Ids that are remembered: a double comes within seconds, on venues of at most a few thousand trades a second. */
 const WINDOW = 10_000
+/** Of calmer markets those of two minutes, and more than a venue sends again (50): there may be thousands of them. */
+const CALM_WINDOW = 128
+const CALM_MS = 120_000
 /** The last known trade may have been made earlier than it was received, by so much at most, µs. */
 const TIME_SLACK = 60_000_000
 
@@ -45,9 +48,11 @@ export class TradeKeeper implements Keeper {
   readonly #now: () => Micros
   #backfill: Backfill | undefined
   #last: LastTrade | undefined
-  /** Two generations of at most `WINDOW` each: when the younger is full, the older is forgotten as a whole. */
+  /** Two generations of at most `WINDOW` each: when the younger is full or old, the older is forgotten as a whole. */
   #seen: Set<string>
   #seenBefore: ReadonlySet<string> = new Set()
+  /** When the younger began, monotonic ms. */
+  #seenSince = performance.now()
   /** The highest id; undefined where ids prove nothing. */
   #high: VenueId | undefined
   #interrupted: boolean
@@ -148,9 +153,12 @@ export class TradeKeeper implements Keeper {
   #isNew(id: string): boolean {
     if (this.knows(id)) return false
     this.#seen.add(id)
-    if (this.#seen.size >= WINDOW) {
+    const { size } = this.#seen
+    const time = performance.now()
+    if (size >= WINDOW || (size >= CALM_WINDOW && time - this.#seenSince >= CALM_MS)) {
       this.#seenBefore = this.#seen
       this.#seen = new Set()
+      this.#seenSince = time
     }
     return true
   }

@@ -59,6 +59,52 @@ describe('REST requests to a venue', () => {
     expect(requests).toBe(2)
   })
 
+  it('wait for their turn in the order in which they came, few at once, and leave it when they are given up', async () => {
+    const asked: string[] = []
+    let underWay = 0
+    let most = 0
+    const url = await listen((request, response) => {
+      asked.push(request.url ?? '')
+      most = Math.max(most, ++underWay)
+      setTimeout(() => {
+        underWay--
+        response.end('{}')
+      }, 5)
+    })
+    const client = new RestClient(url, { count: 20, perMs: 100 })
+    const given = new AbortController()
+    const begun = performance.now()
+    const requests = Array.from({ length: 30 }, (_, at) =>
+      client.getInTurn(`/${at}`, 1, at === 25 ? given.signal : new AbortController().signal),
+    )
+    given.abort(new Error('no longer wanted'))
+    await expect(requests[25]).rejects.toThrow('no longer wanted')
+    await Promise.all(requests.toSpliced(25, 1))
+    const inOrder = (from: number, to: number) =>
+      asked
+        .slice(from, to)
+        .map((path) => Number(path.slice(1)))
+        .toSorted((a, b) => a - b)
+    // Of those that are under way together any may be there first.
+    expect(inOrder(0, 20)).toEqual(Array.from({ length: 20 }, (_, at) => at))
+    expect(inOrder(20, 30)).toEqual([20, 21, 22, 23, 24, 26, 27, 28, 29])
+    expect(most).toBeLessThanOrEqual(10)
+    expect(performance.now() - begun).toBeGreaterThan(300)
+  })
+
+  it('that can wait are made again after a 429, and refused when the venue wants silence for long', async () => {
+    const answers = ['0', '0', '86400']
+    const url = await listen((_request, response) => {
+      const retryAfter = answers.shift()
+      if (retryAfter === undefined || answers.length === 1) response.end('{}')
+      else response.writeHead(429, { 'retry-after': retryAfter }).end()
+    })
+    const client = new RestClient(url)
+    expect(await client.getPatiently('/x', 1, signal)).toBe('{}')
+    await expect(client.getPatiently('/x', 1, signal)).rejects.toMatchObject({ retryAfterMs: 86_400_000 })
+    await expect(client.getInTurn('/x', 1, signal)).rejects.toMatchObject({ code: 'venue-unavailable' })
+  })
+
   it.each([
     [451, 'venue-unavailable'],
     [500, 'venue-unavailable'],
