@@ -77,13 +77,14 @@ async function retry(deadLetters: DeadLetters, topic: string, options: Choice): 
 }
 
 function open(env: Environment, file: string | undefined): DeadLetters {
-  const { kafkaBrokers } = loadConfig(env, file)
+  const { kafkaBrokers, kafka } = loadConfig(env, file)
   if (!kafkaBrokers)
     throw new FeedgateError(
       'bad-setting',
       'KAFKA_BROKERS is not set: dead letters are kept in Kafka, without it in the table dead_letters',
     )
-  return openDeadLetters({ brokers: kafkaBrokers.split(','), clientId: 'feedgate-dlq' }, SILENT)
+  const brokers = kafkaBrokers.split(',')
+  return openDeadLetters({ ...kafka, brokers, clientId: 'feedgate-dlq' }, SILENT)
 }
 
 /** A letter as a JSON document shows it. */
