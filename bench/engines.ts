@@ -9,6 +9,7 @@
  *                         [-- --setups split,whole,bridge] [-- --no-trace] [-- --no-record] [-- --profile FOLDER]
  */
 import { spawnSync } from 'node:child_process'
+import { resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -48,6 +49,7 @@ const { values } = parseArgs({
   },
 })
 const PROGRAM = fileURLToPath(import.meta.url)
+const PROFILER = new URL('../profile.mjs', import.meta.url).href
 const SECONDS = values.quick ? 2 : Number(values.seconds)
 const ROUNDS = values.quick ? 1 : Number(values.rounds)
 const RATES = values.rates.split(',').map(Number)
@@ -98,7 +100,10 @@ async function startCluster(
 ): Promise<Running> {
   const subscriptions = [{ channel: 'trades', symbols: SYMBOLS.map((symbol) => `${symbol}/USDT`) }]
   const source = { id: 'binance', kind: 'binance', url: venue.url, restUrl: venue.url.replace('ws', 'http') }
-  const profile = values.profile && { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${values.profile}` }
+  const profile = values.profile && {
+    NODE_OPTIONS: `--import ${PROFILER}`,
+    PROFILE_FOLDER: resolve(values.profile),
+  }
   const cluster = await Cluster.create({
     name: 'bench',
     ...engines,

@@ -13,7 +13,7 @@ const AHEAD_EVENTS = 20_000
 const AHEAD_BYTES = 16 << 20
 const PIECE_BYTES = 1 << 20
 const FETCH_BYTES = 4 << 20
-/** How long the broker holds a fetch open while nothing comes; it answers at once when something does. */
+/** How long the broker holds a fetch open at most while it has less than was asked for. */
 const FETCH_WAIT_MS = 100
 const SESSION_MS = 6_000
 const HEARTBEAT_MS = 1_000
@@ -42,6 +42,8 @@ export interface ReaderOptions {
   readonly ready: () => Promise<void>
   /** Asked again while it rejects; the partitions wait. */
   readonly starts: (partitions: readonly string[]) => Promise<ReadonlyMap<string, Start>>
+  /** A fetch is answered as soon as there is so much, or after 100 ms: 1 for who is in a hurry. */
+  readonly fetchBytes: number
   /** Commit to Kafka what was taken, or tell it with each batch to whom stores it. */
   readonly commits: boolean
   /** A message of an event topic that is no event of ours. */
@@ -147,13 +149,13 @@ export class GroupReader {
 
   /** Resolves when we are to stop, rejects when the consumer has crashed. */
   async #runConsumer(): Promise<void> {
-    const { kafka, groupId, topics } = this.#options
+    const { kafka, groupId, topics, fetchBytes } = this.#options
     const consumer = kafka.consumer({
       groupId,
       sessionTimeout: SESSION_MS,
       heartbeatInterval: HEARTBEAT_MS,
       rebalanceTimeout: SESSION_MS,
-      minBytes: 1,
+      minBytes: fetchBytes,
       maxWaitTimeInMs: FETCH_WAIT_MS,
       maxBytesPerPartition: PIECE_BYTES,
       maxBytes: FETCH_BYTES,

@@ -19,6 +19,8 @@ const RECOVERY_MS = 10_000
 /** Half a minute: longer than a broker takes to start again. */
 const READER_ATTEMPTS = 60
 const SEEN_RETRY_MS = 500
+/** Who stores is in no hurry and commits many at a time: seldom asked, the broker has more time for the others. */
+const STORE_FETCH_BYTES = 512 << 10
 const ADMIN_ATTEMPTS = 10
 const ADMIN_RETRY_MS = 100
 
@@ -101,6 +103,7 @@ class KafkaBus implements Bus {
         stored
           ? this.#startsOf(groupId, partitions, await stored.offsets(group, partitions))
           : this.#committedStarts(groupId, partitions, await begin!),
+      fetchBytes: stored ? STORE_FETCH_BYTES : 1,
       commits: !stored,
       stray: (bytes, receivedTime, origin) => {
         if (group !== RECORDER) return
@@ -137,6 +140,7 @@ class KafkaBus implements Bus {
       letters: new Set(),
       ready: async () => {},
       starts: (partitions) => this.#startsOf(groupId, partitions, from),
+      fetchBytes: 1,
       commits: false,
       stray: () => {},
       log: this.#log,
