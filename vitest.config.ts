@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/services/**'],
+    exclude: ['test/services/**', 'test/soak/**'],
     testTimeout: 20_000,
     hookTimeout: 30_000,
     globalSetup: ['test/database-template.ts'],
