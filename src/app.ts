@@ -112,12 +112,13 @@ async function assemble(parts: Parts): Promise<App> {
     if (roles.has('recorder')) running.push(runRecorder({ bus, store, positions, log }, ingest.signal))
     if (roles.has('relay')) running.push(runRelay({ bus, cache }, readers.signal))
     if (gateway) running.push(gateway.run(readers.signal))
+    // Clients that come back at once are not told that their symbols are unknown.
+    if (gateway && remote) await remote.start()
     await listen(server, config)
     if (gateway) dataDir.announce({ url: urlOf(server, config), adminKey: localAdminKey })
     await owner?.start()
     if (owner && owner !== manager)
       running.push(serveNodes({ manager: owner, sql: store.sql, node: dataDir.node, log }, readers.signal))
-    if (gateway && remote) await remote.start()
     store.ready().catch((error: Error) => log.error({ error: error.message }, 'the store cannot be opened'))
   }
 

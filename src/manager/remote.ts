@@ -10,6 +10,7 @@ import type { CommandAnswer, Report, Verb } from './nodes.ts'
 /** How often reports of other nodes are looked for. */
 const LOOK_EVERY_MS = 500
 const ANSWER_EVERY_MS = 40
+const START_PATIENCE_MS = 3_000
 /** An owner may wait 10 s for a venue's verdict on credentials. */
 const PATIENCE_MS = 12_000
 /** An owner whose lease ended so long ago is not reporting, and nobody took over yet. */
@@ -49,8 +50,12 @@ export class RemoteManager implements Manager {
     this.#patienceMs = patienceMs
   }
 
+  /** Resolves when it is known what sources carry, or after 3 s: the database may be away. */
   async start(): Promise<void> {
     this.#running ??= this.#run()
+    const deadline = performance.now() + START_PATIENCE_MS
+    while (!this.#isKnown && performance.now() < deadline && !this.#ended.signal.aborted)
+      await delay(ANSWER_EVERY_MS)
   }
 
   /** For `/readyz`: before the first reports are read no symbol is known here. */

@@ -13,7 +13,7 @@ const trade = (seq: number, id: number, more: object = {}): Message => ({
 })
 
 it('finds nothing wrong where everything since the first stored trade is stored once', () => {
-  const stored = [trade(1, 2), trade(2, 3), trade(3, 5), trade(1, 4, { epoch: 9, prevEpoch: 7, prevSeq: 2 })]
+  const stored = [trade(1, 2), trade(2, 3), trade(3, 5), trade(1, 4, { epoch: 9, prevEpoch: 7, prevSeq: 3 })]
   expect(auditTrades(SENT, stored)).toEqual({
     stored: 4,
     lost: [],

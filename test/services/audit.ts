@@ -51,7 +51,8 @@ function covers(gap: Message, { id, time }: MarketTrade): boolean {
   return time >= (gap.fromTime as number) && time <= (gap.toTime as number)
 }
 
-function breaks(stored: readonly Message[]): Place[] {
+/** Where the numbers of a topic do not go on by one, or an epoch does not begin where the one before ended. */
+export function breaks(stored: readonly Message[]): Place[] {
   const broken: Place[] = []
   for (const [at, event] of stored.entries()) {
     const [epoch, seq] = placeOf(event)
@@ -69,5 +70,5 @@ function breaks(stored: readonly Message[]): Place[] {
 function joins(before: Message, first: Message): boolean {
   if ((first.epoch as number) < (before.epoch as number)) return false
   if (first.prevEpoch === undefined) return true
-  return first.prevEpoch === before.epoch && (first.prevSeq as number) <= (before.seq as number)
+  return first.prevEpoch === before.epoch && first.prevSeq === before.seq
 }

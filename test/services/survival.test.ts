@@ -4,13 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { type Exchange, startExchange } from '../../src/exchange/exchange.ts'
 import { all, createKey, type Message, ROOT, until } from '../whole/program.ts'
-import { type Audit, auditTrades } from './audit.ts'
+import { type Audit, auditTrades, breaks } from './audit.ts'
 import { type BlowReport, dealBlows } from './chaos.ts'
 import { Cluster } from './cluster.ts'
 import { withEngines } from './engines.ts'
-import { Listener, type Reading, readAgainst } from './listener.ts'
+import { Listener, type Place, type Reading, readAgainst } from './listener.ts'
 
-const KILLS = Number(process.env.CHAOS_KILLS ?? 30)
+/** On each database. */
+const KILLS = Number(process.env.CHAOS_KILLS ?? 30) / 2
 const SEED = Number(process.env.CHAOS_SEED ?? Date.now() % 2 ** 32)
 const SYMBOLS = ['BTC/USDT', 'ETH/USDT']
 /** Market steps a second over all symbols; four in ten are trades. */
@@ -26,8 +27,11 @@ const NODES = {
   'gateway-2': 'gateway',
 }
 
-function history(node: { url: string }, symbol: string): Promise<Message[]> {
-  return all(node, `/v1/history/trades?source=venue&symbol=${encodeURIComponent(symbol)}&limit=10000`)
+const CHANNELS = ['trades', 'ticker', 'orderbook'] as const
+type ChannelName = (typeof CHANNELS)[number]
+
+function history(node: { url: string }, symbol: string, channel: ChannelName = 'trades'): Promise<Message[]> {
+  return all(node, `/v1/history/${channel}?source=venue&symbol=${encodeURIComponent(symbol)}&limit=10000`)
 }
 
 /** The audit of each symbol, as soon as nothing is missing any more; at the latest after a minute. */
@@ -45,6 +49,7 @@ async function audits(node: { url: string }, exchange: Exchange): Promise<Audit[
 }
 
 function print(
+  database: string,
   blows: readonly BlowReport[],
   found: readonly Audit[],
   readings: readonly Reading[],
@@ -55,7 +60,7 @@ function print(
   const sum = <T>(list: readonly T[], of: (item: T) => number) =>
     list.reduce((total, item) => total + of(item), 0)
   const lines = [
-    `chaos seed ${SEED}: ${blows.length} kills in ${Math.round((blows.at(-1)?.atMs ?? 0) / 1000)} s`,
+    `chaos on ${database}, seed ${SEED}: ${blows.length} kills in ${Math.round((blows.at(-1)?.atMs ?? 0) / 1000)} s`,
     ...[...away].map(
       ([name, times]) => `  ${name}: ${times.length} kills, away at most ${Math.max(...times)} ms`,
     ),
@@ -68,22 +73,25 @@ function print(
   console.log(lines.join('\n'))
 }
 
-await withEngines(['postgres', 'kafka', 'redis'], ({ postgres, kafka, redis }) => {
-  it(
-    `${KILLS} kills at random times lose nothing, double nothing, and hide nothing (CHAOS_SEED=${SEED})`,
-    async () => {
+await withEngines(['postgres', 'timescale', 'kafka', 'redis'], ({ postgres, timescale, kafka, redis }) => {
+  it.each([
+    ['PostgreSQL', postgres],
+    ['TimescaleDB', timescale],
+  ] as const)(
+    `${KILLS} kills at random times lose nothing, double nothing, and hide nothing: %s (CHAOS_SEED=${SEED})`,
+    async (product, database) => {
       const exchange = await startExchange({ venue: 'binance', symbols: SYMBOLS, seed: SEED, rate: RATE })
       const source = {
         id: 'venue',
         kind: 'binance',
         url: exchange.url,
         restUrl: exchange.restUrl,
-        subscriptions: [{ channel: 'trades', symbols: SYMBOLS }],
+        subscriptions: CHANNELS.map((channel) => ({ channel, symbols: SYMBOLS })),
         reconnect: { baseMs: 100, capMs: 1_000 },
       }
       const cluster = await Cluster.create({
-        name: 'survival',
-        database: postgres,
+        name: `survival-${database.name}`,
+        database,
         kafka,
         redis,
         sources: () => [source],
@@ -94,9 +102,9 @@ await withEngines(['postgres', 'kafka', 'redis'], ({ postgres, kafka, redis }) =
         await Promise.all(cluster.nodes.map((node) => node.ready()))
         const gateways = cluster.nodes.filter(({ name }) => name.startsWith('gateway')).map(({ url }) => url)
         const key = await createKey({ url: gateways[0]! }, 'premium')
-        const ask = { channel: 'trades', source: 'venue', symbols: SYMBOLS }
+        const asks = CHANNELS.map((channel) => ({ channel, source: 'venue', symbols: SYMBOLS, depth: 25 }))
         for (const urls of [gateways, gateways, [...gateways].reverse(), [...gateways].reverse()]) {
-          listeners.push(new Listener(urls, key, [ask]).open())
+          listeners.push(new Listener(urls, key, asks).open())
         }
         await until(
           () => listeners.every((listener) => listener.count() > 50),
@@ -104,7 +112,7 @@ await withEngines(['postgres', 'kafka', 'redis'], ({ postgres, kafka, redis }) =
           () => `${listeners.map((listener) => listener.describe()).join('; ')}`,
         )
 
-        const engines = [postgres, kafka, redis].filter(({ own }) => own)
+        const engines = [database, kafka, redis].filter(({ own }) => own)
         const blows = await dealBlows({
           seed: SEED,
           victims: [...cluster.nodes, ...engines],
@@ -120,14 +128,18 @@ await withEngines(['postgres', 'kafka', 'redis'], ({ postgres, kafka, redis }) =
         const found = await audits({ url: gateways[0]! }, exchange)
         await Promise.all(listeners.map((listener) => listener.close()))
         const readings: Reading[] = []
+        const broken: Record<string, readonly Place[]> = {}
         for (const symbol of SYMBOLS) {
-          const events = await history({ url: gateways[0]! }, symbol)
-          const places = events.map(({ epoch, seq }) => [epoch as number, seq as number] as const)
-          for (const { seen } of listeners)
-            readings.push(readAgainst(seen.get(`venue|trades|${symbol}`) ?? [], places))
+          for (const channel of CHANNELS) {
+            const topic = `venue|${channel}|${symbol}`
+            const events = await history({ url: gateways[0]! }, symbol, channel)
+            const places = events.map(({ epoch, seq }) => [epoch as number, seq as number] as const)
+            for (const { seen } of listeners) readings.push(readAgainst(seen.get(topic) ?? [], places))
+            broken[topic] = breaks(events)
+          }
         }
-        print(blows, found, readings, listeners)
-        const report = join(ROOT, 'coverage/clusters/survival/report.json')
+        print(product, blows, found, readings, listeners)
+        const report = join(ROOT, `coverage/clusters/survival-${database.name}/report.json`)
         writeFileSync(report, JSON.stringify({ seed: SEED, blows, audits: found, readings }, null, 1))
         for (const { lost, doubled, broken } of found) {
           expect({ lost: lost.length, doubled: doubled.length, broken: broken.length }, report).toEqual({
@@ -136,6 +148,7 @@ await withEngines(['postgres', 'kafka', 'redis'], ({ postgres, kafka, redis }) =
             broken: 0,
           })
         }
+        for (const [topic, places] of Object.entries(broken)) expect(places, topic).toEqual([])
         for (const reading of readings) {
           expect(reading, report).toMatchObject({ undetected: [], unstored: [], disordered: [] })
         }
