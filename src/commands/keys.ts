@@ -89,7 +89,7 @@ async function withKeys<T>(config: Config, work: (store: KeyStore) => Promise<T>
   try {
     const { auth, store: opening } = openAuth(config)
     store = opening
-    await opened(store)
+    await opened(store, config)
     return await work({
       create: (spec) => auth.createKey(spec),
       list: () => auth.listKeys(),

@@ -25,7 +25,7 @@ export function migrateCommand(env: Readonly<Record<string, string | undefined>>
       let store: Store | undefined
       try {
         store = openStore(config, SILENT)
-        await opened(store)
+        await opened(store, config)
         print({ migrated: true, by: 'command' }, 'The schema is up to date.')
       } finally {
         await store?.close()

@@ -1,11 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Config } from '../config.ts'
 import { FeedgateError } from '../errors.ts'
 import type { Store } from '../store/store.ts'
 
 const PATIENCE_MS = 10_000
 
-/** A command does not wait for ever, as a gateway does. Rejects with `store-unavailable` and what is wrong. */
-export async function opened(store: Store): Promise<void> {
+/** For a server a command does not wait for ever, as a gateway does. Rejects with `store-unavailable` and what is wrong. */
+export async function opened(store: Store, { databaseUrl }: Pick<Config, 'databaseUrl'>): Promise<void> {
+  if (databaseUrl === undefined) return store.ready()
   const patience = new AbortController()
   const late = delay(PATIENCE_MS, undefined, { signal: patience.signal }).then(() => {
     throw new FeedgateError(
