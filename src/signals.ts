@@ -40,6 +40,10 @@ export interface TracedStage {
 export const signals = {
   /** A connection to a venue changed its state. */
   sourceState: new Signal<{ source: string; state: string; reason: string; attempt: number }>(),
+  /** Of a source with two sides: the state of one. */
+  sideState: new Signal<{ source: string; side: string; state: string }>(),
+  /** Events that a side was first to deliver, and holes of the other side that it filled, since it was told last. */
+  sideServed: new Signal<{ source: string; side: string; first: number; filled: number }>(),
   /** Frames read from a venue. */
   framesReceived: new Signal<{ source: string; count: number }>(),
   /** Frames of a type we do not know. */

@@ -162,6 +162,8 @@ export interface ChecksummedBook {
 export interface TradeRules {
   /** Ids of one symbol grow by exactly 1, so a jump is a hole. */
   readonly contiguousIds: boolean
+  /** Trades have no ids at all. */
+  readonly withoutIds?: true
 }
 
 /** What a venue says of one of its markets. What it does not say is absent. */
@@ -237,6 +239,8 @@ export interface Connector {
   fetchBook?(symbol: string, depth: number, options: LinkOptions, signal: AbortSignal): Promise<DecodedBook>
   /** The venue's instruments, or undefined when it has no list. Rejects when it cannot be had now. */
   fetchInstruments?(options: LinkOptions, signal: AbortSignal): Promise<readonly Instrument[]>
+  /** All hosts of the venue say the same, with the same ids: a source can have two sides. Absent: nobody knows. */
+  readonly takesSides?: true
   /** Names of the credentials that a source can have; absent: it takes none. */
   readonly credentials?: { readonly required: readonly string[]; readonly optional: readonly string[] }
   /**

@@ -38,6 +38,7 @@ export function venueConnector(venue: Venue): Connector {
     timeframes: venue.timeframes,
     bookRules: venue.book,
     tradeRules: venue.trades,
+    takesSides: true,
     subscriptionsPerLink: venue.limits.subscriptionsPerConnection,
     booksPerLink: venue.limits.booksPerConnection,
     connects: venue.limits.connects,

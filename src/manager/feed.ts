@@ -63,12 +63,7 @@ export class Feed {
     const { source, writers } = context
     this.subscription = subscription
     this.key = subscriptionKey(subscription)
-    this.topic = topicOf(
-      source,
-      subscription.channel,
-      encodeSymbol(subscription.symbol),
-      subscription.timeframe,
-    )
+    this.topic = topicOfFeed(source, subscription)
     this.#context = context
     this.#deliveryMs = context.patience.deliveryMs
     this.#silenceMs = context.patience.silenceMs
@@ -257,6 +252,10 @@ export class Feed {
       unknown: (reason) => this.#context.unknownSymbol(symbol, reason),
     })
   }
+}
+
+export function topicOfFeed(source: string, { channel, symbol, timeframe }: Subscription): Topic {
+  return topicOf(source, channel, encodeSymbol(symbol), timeframe)
 }
 
 export function createTradeKeeper(

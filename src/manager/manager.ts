@@ -8,6 +8,8 @@ export interface SourceSpec {
   readonly kind: string
   readonly url?: string
   readonly restUrl?: string
+  /** Two hosts that say the same, instead of `url` and `restUrl`: see `sides.ts`. */
+  readonly sides?: readonly [SideSpec, SideSpec]
   /** Of ccxt: its id of the exchange; default the source's id. */
   readonly exchange?: string
   /** Sealed by the vault; opened only where a connection is made. */
@@ -20,6 +22,11 @@ export interface SourceSpec {
   readonly seed?: number
   /** Of simulators: events a second of each topic. */
   readonly rate?: number
+}
+
+export interface SideSpec {
+  readonly url?: string
+  readonly restUrl?: string
 }
 
 export interface SubscriptionSpec {
@@ -64,7 +71,24 @@ export interface SourceStatus {
   readonly reason: string
   readonly since: Micros
   readonly attempt: number
+  /** Of a source with two sides; it is as well as the better one. */
+  readonly sides?: readonly SideStatus[]
   readonly topics: readonly TopicStatus[]
+}
+
+export type SideName = 'A' | 'B'
+
+/** One of the two sides of a source, without its addresses. */
+export interface SideStatus {
+  readonly side: SideName
+  readonly state: SourceState
+  readonly reason: string
+  readonly since: Micros
+  readonly attempt: number
+  /** Events that it delivered first, or alone, since the program started. */
+  readonly first: number
+  /** Holes and failures of the other side that it made good. */
+  readonly filled: number
 }
 
 /** Body of the admin's connect, subscribe, … after the edge has checked its shape. */

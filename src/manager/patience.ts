@@ -30,6 +30,10 @@ export interface Patience {
   readonly handoverMs: number
   /** Connections of which one could carry what two do are looked for so often. */
   readonly mergeMs: number
+  /** What one of two sides lacks is waited for at the other, before it is a hole. */
+  readonly sideMs: number
+  /** Of two sides one is active: when it is silent for so long while the other speaks, that takes over. */
+  readonly sideSilentMs: number
   /** A connection that lived so long and delivered something has proved itself: the next failure is the first again. */
   readonly healthyMs: number
 }
@@ -51,5 +55,7 @@ export const PATIENCE: Patience = {
   backfillMs: 1_000,
   handoverMs: 10_000,
   mergeMs: 60_000,
+  sideMs: 500,
+  sideSilentMs: 2_000,
   healthyMs: 10_000,
 }

@@ -1,22 +1,28 @@
-import type {
-  Connector,
-  Credentials,
-  Instrument,
-  LinkOptions,
-  Subscription,
-} from '../connectors/connector.ts'
+import type { Connector, Credentials, Instrument, Subscription } from '../connectors/connector.ts'
 import { subscriptionKey } from '../connectors/connector.ts'
 import type { Log } from '../gateway/gateway.ts'
 import type { Micros, SourceState } from '../market/event.ts'
 import { type Topic, topicOf } from '../market/topic.ts'
 import { signals } from '../signals.ts'
 import type { ConnectLimits } from './connect-limits.ts'
-import { Feed } from './feed.ts'
-import { Lane, type LaneHost } from './lane.ts'
-import type { Notification, ReconnectSpec, SourceSpec, SourceStatus } from './manager.ts'
+import { Connections, severityOf } from './connections.ts'
+import { Feed, type FeedContext } from './feed.ts'
+import type {
+  Notification,
+  ReconnectSpec,
+  SideName,
+  SideSpec,
+  SideStatus,
+  SourceSpec,
+  SourceStatus,
+  TopicState,
+  TopicStatus,
+} from './manager.ts'
+import { mergeFeeds } from './merge.ts'
 import type { Patience } from './patience.ts'
 import type { Positions } from './positions.ts'
 import type { Publisher } from './publisher.ts'
+import { SIDE_NAMES, type Tally } from './sides.ts'
 import type { TopicWriter, Writers } from './topic-writer.ts'
 
 /** Of a frame that could not be read, so much is kept. */
@@ -32,8 +38,8 @@ const RECONNECT: Required<ReconnectSpec> = {
   maxAgeMs: 23 * 3_600_000,
 }
 
-/** The worst state of a source's connections is its state, but it is down only when all are. */
-const SEVERITY: readonly SourceState[] = ['connected', 'connecting', 'stale', 'reconnecting', 'down']
+/** Of a topic that two sides carry, the best is told. */
+const TOPIC_STATES: readonly TopicState[] = ['live', 'syncing', 'stale', 'pending', 'refused']
 
 export interface SourceContext {
   readonly publisher: Publisher
@@ -48,17 +54,30 @@ export interface SourceContext {
   notify(notification: Notification): void
 }
 
-/** One source: what is wanted of it, over as many connections as its routes and the venue's limits need. */
+/** One host or set of hosts of a source; of two, each has a name. */
+interface SourceSide {
+  readonly name: SideName | undefined
+  readonly connections: Connections
+  readonly tally: Tally
+  /** Of the tally, what was told to `signals`. */
+  told: Tally
+}
+
+/** A wanted subscription, with a feed for each side. */
+interface Wanted {
+  readonly feeds: readonly Feed[]
+  readonly merge?: { sweep(): void; close(): void }
+}
+
+/** One source: what is wanted of it, over the connections of its host, or of two hosts that say the same. */
 export class Source {
   readonly spec: SourceSpec
   readonly connector: Connector
   readonly topic: Topic
   readonly #context: SourceContext
-  readonly #options: LinkOptions
   readonly #writer: TopicWriter
-  readonly #laneHost: LaneHost
-  readonly #feeds = new Map<string, Feed>()
-  readonly #lanes: Lane[] = []
+  readonly #sides: readonly SourceSide[]
+  readonly #wanted = new Map<string, Wanted>()
   readonly #ended = new AbortController()
   /** As the venue lists them; undefined while no list is known. */
   instruments: readonly Instrument[] | undefined
@@ -68,9 +87,6 @@ export class Source {
   #reason = 'starting'
   #attempt = 0
   #since: Micros
-  #paused = false
-  /** Monotonic ms. */
-  #mergedAt = performance.now()
 
   constructor(spec: SourceSpec, connector: Connector, context: SourceContext) {
     this.spec = spec
@@ -78,32 +94,40 @@ export class Source {
     this.#context = context
     this.topic = topicOf(spec.id, 'source', spec.id)
     this.#writer = context.writers.of(this.topic)
-    this.#options = {
-      source: spec.id,
-      ...(spec.url !== undefined && { url: spec.url }),
-      ...(spec.restUrl !== undefined && { restUrl: spec.restUrl }),
-      ...(context.credentials && { credentials: context.credentials }),
-    }
     this.#since = context.now()
+    this.#sides = spec.sides
+      ? spec.sides.map((hosts, side) => this.#createSide(hosts, SIDE_NAMES[side]))
+      : [this.#createSide(spec, undefined)]
+  }
+
+  #createSide({ url, restUrl }: SideSpec, name: SideName | undefined): SourceSide {
+    const { spec, connector } = this
+    const { limits, patience, publisher, credentials, now } = this.#context
     const { baseMs, capMs, ...settings } = { ...RECONNECT, ...spec.reconnect }
-    this.#laneHost = {
+    const connections = new Connections({
       connector,
-      options: this.#options,
-      limits: context.limits,
-      patience: context.patience,
+      options: {
+        source: spec.id,
+        ...(url !== undefined && { url }),
+        ...(restUrl !== undefined && { restUrl }),
+        ...(credentials && { credentials }),
+      },
+      limits,
+      patience,
       settings: { backoff: { baseMs, capMs }, ...settings },
+      now,
       changed: () => this.#update(),
-      emptied: (lane) => this.#drop(lane, 'another connection carries what this one did'),
-      exhausted: (reason) => this.#exhausted(reason),
+      exhausted: (reason) => this.#exhausted(reason, name),
       deadLetter: (reason, receivedTime, frame, feed) =>
-        context.publisher.reject({
+        publisher.reject({
           source: spec.id,
           ...(feed && { channel: feed.topic.channel, subject: feed.topic.subject }),
           receivedTime,
           reason,
           bytes: Buffer.from(frame ?? '').subarray(0, MAX_LETTER_BYTES),
         }),
-    }
+    })
+    return { name, connections, tally: { first: 0, filled: 0 }, told: { first: 0, filled: 0 } }
   }
 
   get state(): SourceState {
@@ -116,48 +140,54 @@ export class Source {
 
   /** Connects. What is subscribed before goes out with the first connection. */
   start(): void {
-    if (this.#lanes.length === 0) this.#addLane('')
     this.#publishState()
-    for (const lane of this.#lanes) lane.start()
+    for (const { connections } of this.#sides) connections.start()
     void this.#learnInstruments()
   }
 
   /** True: it is new. A deeper book than was asked so far is asked of the venue. */
-  subscribe(wanted: Subscription): boolean {
-    const subscription = this.#normal(wanted)
-    const existing = this.#feeds.get(subscriptionKey(subscription))
-    if (existing) {
-      if (existing.isRefused) existing.resubscribe()
-      this.#deepen(existing, subscription)
-      return false
+  subscribe(asked: Subscription): boolean {
+    const subscription = this.#normal(asked)
+    const key = subscriptionKey(subscription)
+    const existing = this.#wanted.get(key)
+    for (const feed of existing?.feeds ?? []) {
+      if (feed.isRefused) feed.resubscribe()
+      this.#deepen(feed, subscription)
     }
-    const feed = new Feed(subscription, {
+    if (existing) return false
+    const wanted = this.#createFeeds(subscription)
+    this.#wanted.set(key, wanted)
+    for (const [side, feed] of wanted.feeds.entries()) this.#sides[side]!.connections.add(feed)
+    return true
+  }
+
+  #createFeeds(subscription: Subscription): Wanted {
+    const contextOf = ({ connections }: SourceSide): FeedContext => ({
       ...this.#context,
       source: this.spec.id,
       connector: this.connector,
-      options: this.#options,
+      options: connections.options,
       unknownSymbol: (symbol, reason) => this.#refuseSilent(reason, (one) => one === symbol),
     })
-    this.#feeds.set(feed.key, feed)
-    this.#laneFor(feed).add(feed)
-    return true
+    const [a, b] = this.#sides as [SourceSide, SourceSide?]
+    if (!b) return { feeds: [new Feed(subscription, contextOf(a))] }
+    const { feeds, ...merge } = mergeFeeds(subscription, [contextOf(a), contextOf(b)], [a.tally, b.tally])
+    return { feeds, merge }
   }
 
   /** False: there is no such subscription. */
-  unsubscribe(wanted: Subscription): boolean {
-    const feed = this.#feeds.get(subscriptionKey(wanted))
-    if (!feed) return false
-    this.#feeds.delete(feed.key)
-    // While one connection takes what another carried, both know it.
-    for (const lane of this.#lanes.filter((one) => one.feeds.has(feed.key))) {
-      lane.remove(feed)
-      if (lane.feeds.size === 0 && this.#lanes.length > 1) this.#drop(lane, 'nothing is subscribed')
-    }
+  unsubscribe(asked: Subscription): boolean {
+    const key = subscriptionKey(asked)
+    const wanted = this.#wanted.get(key)
+    if (!wanted) return false
+    this.#wanted.delete(key)
+    for (const [side, feed] of wanted.feeds.entries()) this.#sides[side]!.connections.remove(feed)
+    wanted.merge?.close()
     return true
   }
 
-  has(wanted: Subscription): boolean {
-    return this.#feeds.has(subscriptionKey(wanted))
+  has(asked: Subscription): boolean {
+    return this.#wanted.has(subscriptionKey(asked))
   }
 
   /** Does the venue's list of instruments, where one is known, lack the symbol? */
@@ -166,48 +196,39 @@ export class Source {
   }
 
   rotate(): void {
-    for (const lane of this.#lanes) lane.replace('rotated by an admin')
+    for (const { connections } of this.#sides) connections.rotate()
   }
 
   pause(): void {
-    this.#paused = true
-    for (const lane of this.#lanes) lane.pause()
+    for (const { connections } of this.#sides) connections.pause()
   }
 
   resume(): void {
-    this.#paused = false
-    for (const lane of this.#lanes) lane.resume()
+    for (const { connections } of this.#sides) connections.resume()
   }
 
   sweep(time: number): void {
-    for (const lane of this.#lanes) lane.sweep(time)
-    if (time - this.#mergedAt >= this.#context.patience.mergeMs) this.#merge(time)
-  }
-
-  /** Of connections that became nearly empty one gives what it carries to another of its route. */
-  #merge(time: number): void {
-    this.#mergedAt = time
-    for (const lane of this.#lanes) {
-      const other = this.#lanes.find((one) => one !== lane && one.route === lane.route && one.canTake(lane))
-      if (!other) continue
-      other.take(lane)
-      return
+    for (const side of this.#sides) {
+      side.connections.sweep(time)
+      if (side.name) this.#tell(side, side.name)
     }
+    for (const { merge } of this.#wanted.values()) merge?.sweep()
   }
 
-  #drop(lane: Lane, reason: string): void {
-    const at = this.#lanes.indexOf(lane)
-    if (at < 0) return
-    this.#lanes.splice(at, 1)
-    lane.close(reason)
-    this.#update()
+  /** What a side has done since it was told last. */
+  #tell(side: SourceSide, name: SideName): void {
+    const first = side.tally.first - side.told.first
+    const filled = side.tally.filled - side.told.filled
+    if (first > 0 || filled > 0) signals.sideServed.emit({ source: this.spec.id, side: name, first, filled })
+    side.told = { ...side.tally }
   }
 
   /** `tell`: as an event; not when the whole program ends. */
   close(reason: string, tell: boolean): void {
     this.#ended.abort()
     clearTimeout(this.#instrumentsTimer)
-    for (const lane of this.#lanes) lane.close(reason)
+    for (const { connections } of this.#sides) connections.close(reason)
+    for (const { merge } of this.#wanted.values()) merge?.close()
     this.#state = 'down'
     this.#reason = reason
     this.#since = this.#context.now()
@@ -223,12 +244,13 @@ export class Source {
       reason: this.#reason,
       since: this.#since,
       attempt: this.#attempt,
-      topics: [...this.#feeds.values()].map((feed) => feed.status()),
+      ...(this.spec.sides && { sides: this.#sides.map(statusOfSide) }),
+      topics: [...this.#wanted.values()].map(({ feeds }) => bestOf(feeds.map((feed) => feed.status()))),
     }
   }
 
   *topics(): Generator<Topic> {
-    for (const feed of this.#feeds.values()) yield feed.topic
+    for (const { feeds } of this.#wanted.values()) yield feeds[0]!.topic
     yield this.topic
   }
 
@@ -244,37 +266,25 @@ export class Source {
     if (limit !== undefined && current !== undefined && limit > current) feed.deepen(limit)
   }
 
-  #laneFor(feed: Feed): Lane {
-    const route = this.connector.route(feed.subscription)
-    const lane = this.#lanes.find((one) => one.route === route && one.hasRoomFor(feed))
-    if (lane) return lane
-    const added = this.#addLane(route)
-    // Before `start` nothing connects.
-    if (this.#writer.epoch !== null) added.start()
-    return added
-  }
-
-  #addLane(route: string): Lane {
-    const lane = new Lane(route, this.#laneHost)
-    if (this.#paused) lane.pause()
-    this.#lanes.push(lane)
-    return lane
-  }
-
+  /** Two sides are as well as the better one; the other is what there is to say. */
   #update(): void {
-    let worst: Lane | undefined
-    for (const lane of this.#lanes) {
-      if (!worst || SEVERITY.indexOf(lane.state) > SEVERITY.indexOf(worst.state)) worst = lane
-    }
-    if (!worst) return
-    const allDown = this.#lanes.every((lane) => lane.state === 'down')
-    const state = worst.state === 'down' && !allDown ? 'reconnecting' : worst.state
-    const told = state !== this.#state || (state !== 'down' && worst.reason !== this.#reason)
-    const tried = state === 'reconnecting' && worst.attempt !== this.#attempt
+    const [best, rest] = this.#sides.toSorted(
+      (one, other) => severityOf(one.connections.state) - severityOf(other.connections.state),
+    ) as [SourceSide, SourceSide?]
+    const { state, attempt } = best.connections
+    const ails = rest && rest.connections.state !== state ? rest : undefined
+    const reason = ails
+      ? `side ${ails.name} ${ails.connections.state}: ${ails.connections.reason}`
+      : best.connections.reason
+    const told = state !== this.#state || (state !== 'down' && reason !== this.#reason)
+    const tried = state === 'reconnecting' && attempt !== this.#attempt
     if (state !== this.#state) this.#since = this.#context.now()
     this.#state = state
-    this.#reason = worst.reason
-    this.#attempt = worst.attempt
+    this.#reason = reason
+    this.#attempt = attempt
+    for (const { name, connections } of this.#sides) {
+      if (name) signals.sideState.emit({ source: this.spec.id, side: name, state: connections.state })
+    }
     if (told || tried) this.#publishState()
   }
 
@@ -285,9 +295,10 @@ export class Source {
     this.#writer.write({ type: 'source', ...fact }, { receivedTime: this.#context.now() })
   }
 
-  #exhausted(reason: string): void {
-    const { maxRetries, giveUp } = this.#laneHost.settings
-    const what = `no connection after ${maxRetries} attempts (${reason}); ${giveUp ? 'given up' : 'attempts go on'}`
+  #exhausted(reason: string, side: SideName | undefined): void {
+    const { maxRetries, giveUp } = { ...RECONNECT, ...this.spec.reconnect }
+    const who = side ? `side ${side}: ` : ''
+    const what = `${who}no connection after ${maxRetries} attempts (${reason}); ${giveUp ? 'given up' : 'attempts go on'}`
     this.#context.log.error({ source: this.spec.id, reason }, what)
     this.#context.notify({ time: this.#context.now(), source: this.spec.id, what })
   }
@@ -298,7 +309,7 @@ export class Source {
     if (!connector.fetchInstruments) return
     let againMs = INSTRUMENTS_REFRESH_MS
     try {
-      const instruments = await connector.fetchInstruments(this.#options, this.#ended.signal)
+      const instruments = await this.#fetchInstruments()
       this.instruments = instruments
       this.#symbols = new Set(instruments.map((instrument) => instrument.symbol))
       this.#refuseSilent(`not among the instruments of ${connector.kind}`, (symbol) => this.lacks(symbol))
@@ -313,10 +324,31 @@ export class Source {
     this.#instrumentsTimer = setTimeout(() => void this.#learnInstruments(), againMs)
   }
 
+  /** Of the first side that answers. */
+  #fetchInstruments(): Promise<readonly Instrument[]> {
+    const fetchOf = ({ connections }: SourceSide) =>
+      this.connector.fetchInstruments!(connections.options, this.#ended.signal)
+    const [first, ...rest] = this.#sides as [SourceSide, ...SourceSide[]]
+    return rest.reduce((answer, side) => answer.catch(() => fetchOf(side)), fetchOf(first))
+  }
+
   /** Some venues acknowledge whatever is asked: then their list, or their REST answer, is the refusal. */
   #refuseSilent(reason: string, isUnknown: (symbol: string) => boolean): void {
-    for (const feed of this.#feeds.values()) {
-      if (!feed.isDelivered && !feed.isRefused && isUnknown(feed.subscription.symbol)) feed.refused(reason)
+    for (const { feeds } of this.#wanted.values()) {
+      if (feeds.some((feed) => feed.isDelivered)) continue
+      for (const feed of feeds)
+        if (!feed.isRefused && isUnknown(feed.subscription.symbol)) feed.refused(reason)
     }
   }
+}
+
+function statusOfSide({ name, connections, tally }: SourceSide): SideStatus {
+  const { state, reason, since, attempt } = connections
+  return { side: name!, state, reason, since, attempt, ...tally }
+}
+
+function bestOf(sides: readonly TopicStatus[]): TopicStatus {
+  return sides.reduce((one, other) =>
+    TOPIC_STATES.indexOf(other.state) < TOPIC_STATES.indexOf(one.state) ? other : one,
+  )
 }

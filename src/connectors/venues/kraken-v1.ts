@@ -379,7 +379,7 @@ export const venue: Venue = {
   heartbeat: { silentMs: 5_000, ping: { everyMs: 2_000, frame: (id) => `{"event":"ping","reqid":${id}}` } },
   book: { snapshots: 'stream', truncates: true, checksum: (book) => book.krakenChecksum() },
   // Its trades have no ids, so those fetched by REST could not be told from those that came.
-  trades: { contiguousIds: false },
+  trades: { contiguousIds: false, withoutIds: true },
   venueSymbol,
   subscribe: (subscriptions, id) => request('subscribe', subscriptions, id),
   unsubscribe: (subscriptions, id) => request('unsubscribe', subscriptions, id),
