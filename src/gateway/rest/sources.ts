@@ -18,14 +18,30 @@ export const TopicEntry = Type.Object({
   lastReceivedTime: Nullable('µs since the Unix epoch'),
 })
 
+const SourceState = Type.Enum(['connecting', 'connected', 'stale', 'reconnecting', 'down'])
+
 export const SourceEntry = Type.Object({
   id: Type.String(),
   kind: Type.String(),
   licence: Type.Enum(['open', 'restricted']),
-  state: Type.Enum(['connecting', 'connected', 'stale', 'reconnecting', 'down']),
+  state: SourceState,
   reason: Type.String(),
   since: Type.Integer({ description: 'µs since the Unix epoch' }),
   attempt: Type.Integer({ description: 'attempts to connect since it was last connected' }),
+  sides: Type.Optional(
+    Type.Array(
+      Type.Object({
+        side: Type.Enum(['A', 'B']),
+        state: SourceState,
+        reason: Type.String(),
+        since: Type.Integer({ description: 'µs since the Unix epoch' }),
+        attempt: Type.Integer(),
+        first: Type.Integer({ description: 'events that it delivered first, or alone' }),
+        filled: Type.Integer({ description: 'holes and failures of the other side that it made good' }),
+      }),
+      { description: 'of a source with two sides; it is as well as the better one' },
+    ),
+  ),
   topics: Type.Array(TopicEntry),
 })
 
@@ -68,8 +84,15 @@ function visible(
   source: SourceStatus,
   conversations: ReadonlySet<string>,
 ): SourceStatus {
-  const shown = ({ channel, symbol }: TopicStatus) =>
-    ports.auth.entitled(identity, { source: source.id, channel }).allowed &&
-    (channel !== 'status' || conversations.has(`${source.id}/${symbol}`))
+  // Of thousands of topics there are few channels.
+  const channels = new Map<string, boolean>()
+  const isEntitled = ({ channel }: TopicStatus) => {
+    const known =
+      channels.get(channel) ?? ports.auth.entitled(identity, { source: source.id, channel }).allowed
+    channels.set(channel, known)
+    return known
+  }
+  const shown = (topic: TopicStatus) =>
+    isEntitled(topic) && (topic.channel !== 'status' || conversations.has(`${source.id}/${topic.symbol}`))
   return { ...source, topics: source.topics.filter(shown) }
 }
