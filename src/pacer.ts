@@ -1,5 +1,5 @@
 /** Acts arrive at a venue later than they are made, and not all equally late: by so much at most. */
-const TRAVEL_MS = 250
+const TRAVEL_MS = 500
 
 /** Keeps acts within a limit as the venue counts them. */
 export function venuePacer({ count, perMs }: { readonly count: number; readonly perMs: number }): Pacer {
