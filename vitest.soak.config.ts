@@ -7,5 +7,7 @@ export default defineConfig({
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 300_000,
+    // What it measures is read while it runs.
+    disableConsoleIntercept: true,
   },
 })

@@ -60,7 +60,7 @@ afterAll(() => {
 })
 
 async function startVenue(venue: string): Promise<SourceSpec> {
-  const options = { venue, rate: 15, depth: 50, seed: 7 }
+  const options = { venue, rate: 30, depth: 50, seed: 7 }
   const { url, restUrl } = await venues.ask<{ url: string; restUrl: string }>('start', { options })
   const symbols = symbolsOf(venue)
   const subscriptions = [
