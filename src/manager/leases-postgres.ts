@@ -5,6 +5,8 @@ import type { Lease, Leases } from './leases.ts'
 /** A node that does not renew for so long is taken for dead. */
 const TTL_MS = 5_000
 const RENEW_MS = 1_000
+/** Between two renewals that got through; longer, and the database was away, however patiently they waited for it. */
+const AWAY_MS = 2_500
 
 interface Held {
   readonly lease: Lease
@@ -19,8 +21,9 @@ interface Held {
  */
 export function createPostgresLeases(sql: Sql, node: string, log: Log): Leases {
   const held = new Map<string, Held>()
-  /** Monotonic ms; undefined: the last call did not get through. */
-  let reachedSince: number | undefined
+  /** Monotonic ms: since when the database has been reached without a break, and when it was reached last. */
+  let reachedSince = Number.POSITIVE_INFINITY
+  let reachedAt = Number.NEGATIVE_INFINITY
   let renewing: Promise<void> | undefined
 
   const renew = async () => {
@@ -43,15 +46,12 @@ export function createPostgresLeases(sql: Sql, node: string, log: Log): Leases {
 
   const timer = setInterval(() => {
     renewing ??= renew()
-      .then(
-        () => {
-          reachedSince ??= performance.now()
-        },
-        (error: Error) => {
-          if (reachedSince !== undefined) log.warn({ error: error.message }, 'leases cannot be renewed')
-          reachedSince = undefined
-        },
-      )
+      .then(() => {
+        const now = performance.now()
+        if (now - reachedAt > AWAY_MS) reachedSince = now
+        reachedAt = now
+      })
+      .catch((error: Error) => log.warn({ error: error.message }, 'leases cannot be renewed'))
       .finally(() => {
         renewing = undefined
       })
@@ -61,7 +61,8 @@ export function createPostgresLeases(sql: Sql, node: string, log: Log): Leases {
     async acquire(source) {
       const known = held.get(source)
       if (known) return known.lease
-      const mayTakeOver = reachedSince !== undefined && performance.now() - reachedSince > TTL_MS
+      const now = performance.now()
+      const mayTakeOver = now - reachedSince > TTL_MS && now - reachedAt < AWAY_MS
       const { rows } = await sql.query<{ token: string }>(
         `insert into source_leases as l (source, owner, token, expires_at)
          values ($1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint,
