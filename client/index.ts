@@ -1,0 +1,10 @@
+/** Client of a feedgate gateway, for browsers and Node. */
+export { BookLevels, type Level } from './book-levels.ts'
+export { type BookRequest, type ClientOptions, FeedgateClient } from './client.ts'
+export { FeedgateError } from './closing.ts'
+export type * from './events.ts'
+export type { LinkState } from './link.ts'
+export type { BookState, LocalBook } from './local-book.ts'
+export type { SubscribeRequest } from './selection.ts'
+export type { Subscription } from './subscription.ts'
+export type { Channel, Envelope, ServerMessage } from './wire.ts'
