@@ -32,12 +32,21 @@ const Subscription = Type.Object(
   { additionalProperties: false },
 )
 
+const Side = Type.Object(
+  {
+    url: Type.String({ pattern: '^wss?://.+' }),
+    restUrl: Type.Optional(Type.String({ pattern: '^https?://.+' })),
+  },
+  { additionalProperties: false },
+)
+
 const Source = Type.Object(
   {
     id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }),
     kind: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' })),
     url: Type.Optional(Type.String({ pattern: '^wss?://.+' })),
     restUrl: Type.Optional(Type.String({ pattern: '^https?://.+' })),
+    sides: Type.Optional(Type.Array(Side, { minItems: 2, maxItems: 2 })),
     exchange: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' })),
     credentials: Type.Optional(
       Type.Record(Type.String(), Type.String({ minLength: 1, maxLength: 8_192 }), { maxProperties: 10 }),
@@ -328,6 +337,9 @@ function accepted(node: unknown): string {
   const limits: string[] = []
   if (schema.minimum !== undefined) limits.push(`from ${schema.minimum} to ${schema.maximum}`)
   if (schema.minLength !== undefined) limits.push(`of at least ${schema.minLength} characters`)
+  const { minItems, maxItems } = schema
+  if (minItems !== undefined)
+    limits.push(`of ${minItems === maxItems ? '' : `${minItems} to `}${maxItems} items`)
   if (schema.pattern !== undefined) limits.push(`matching ${schema.pattern}`)
   const article = schema.type === 'integer' || schema.type === 'array' ? 'an' : 'a'
   return `${article} ${schema.type}${limits.length ? ` ${limits.join(', ')}` : ''}`
@@ -337,7 +349,9 @@ function wrong(name: string, value: unknown, accepts: string): FeedgateError {
   const secret = SECRETS.some((one) => one === name) || name.includes('.credentials')
   // A URL may hold a password.
   const shown =
-    secret && value !== 'not set' ? '(hidden)' : JSON.stringify(value)?.replace(/:\/\/[^/]*@/, '://(hidden)@')
+    secret && value !== 'not set'
+      ? '(hidden)'
+      : JSON.stringify(value)?.replace(/:\/\/[^/"]*@/g, '://(hidden)@')
   const label = name.includes('.') ? name : `${environmentName(name)} (${name})`
   return new FeedgateError('bad-setting', `setting ${label} is ${shown}: accepted is ${accepts}`)
 }
@@ -360,6 +374,14 @@ function checkTogether(values: SettingValues): void {
   for (const [i, source] of (values.sources ?? []).entries()) {
     if (ids.has(source.id)) throw wrong(`sources.${i}.id`, source.id, 'an id that no other source has')
     ids.add(source.id)
+    for (const field of ['url', 'restUrl'] as const) {
+      if (source.sides && source[field] !== undefined)
+        throw wrong(
+          `sources.${i}.${field}`,
+          source[field],
+          'none where sides are given: each of them has its own',
+        )
+    }
     for (const [j, { channel, timeframe }] of (source.subscriptions ?? []).entries()) {
       const name = `sources.${i}.subscriptions.${j}.timeframe`
       const needed = CHANNELS[channel as Channel].timeframe

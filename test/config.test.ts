@@ -103,6 +103,23 @@ describe('settings', () => {
     )
   })
 
+  it.each([
+    ['sides: [{ url: ws://a }]', /sources\.0\.sides is .*accepted is an array of 2 items$/],
+    ['sides: [{ url: http://a }, { url: ws://b }]', /sources\.0\.sides\.0\.url.*http:/],
+    [
+      'sides: [{ url: ws://me:hunter2@a }, { rest: http://b }]',
+      /^(?!.*hunter2).*unknown setting.*url, restUrl$/,
+    ],
+    [
+      'url: ws://c\n    sides: [{ url: ws://a }, { url: ws://b }]',
+      /sources\.0\.url.*none where sides are given/,
+    ],
+  ])('refuse wrong sides of a source: %s', (sides, message) => {
+    const path = file(`sources:\n  - id: x\n    kind: kraken\n    ${sides}\n`)
+    expect(() => loadConfig({}, path)).toThrow(message)
+    expect(() => loadConfig({}, path)).toThrow(/^[^\n]*$/)
+  })
+
   it('never show the password in a URL', () => {
     expect(() => loadConfig({ DATABASE_URL: 'mysql://me:hunter2@host/x' })).toThrow(
       /^(?!.*hunter2).*mysql:\/\/\(hidden\)@host\/x/,

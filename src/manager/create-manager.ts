@@ -16,7 +16,15 @@ import type { Answer, Manager, Notification, SourceRequest, SourceSpec, SourceSt
 import { PATIENCE, type Patience } from './patience.ts'
 import type { Positions } from './positions.ts'
 import { Publisher } from './publisher.ts'
-import { checkCredentials, checkSame, connectorOf, kindOf, specOf, subscriptionOf } from './request-check.ts'
+import {
+  checkCredentials,
+  checkSame,
+  checkSides,
+  connectorOf,
+  kindOf,
+  specOf,
+  subscriptionOf,
+} from './request-check.ts'
 import { Source, type SourceContext } from './source.ts'
 import { Writers } from './topic-writer.ts'
 
@@ -123,6 +131,7 @@ class Supervisor implements OwningManager {
     let what = spec.id
     try {
       const connector = connectorOf(spec, this.#options.connectors)
+      checkSides(spec, connector)
       this.#openCredentials(spec, connector)
       for (const { symbols, ...wanted } of spec.subscriptions ?? []) {
         for (const symbol of symbols) {

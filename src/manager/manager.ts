@@ -8,8 +8,8 @@ export interface SourceSpec {
   readonly kind: string
   readonly url?: string
   readonly restUrl?: string
-  /** Two hosts that say the same, instead of `url` and `restUrl`: see `sides.ts`. */
-  readonly sides?: readonly [SideSpec, SideSpec]
+  /** Instead of `url` and `restUrl` exactly two hosts that say the same: see `sides.ts`. */
+  readonly sides?: readonly SideSpec[]
   /** Of ccxt: its id of the exchange; default the source's id. */
   readonly exchange?: string
   /** Sealed by the vault; opened only where a connection is made. */

@@ -46,6 +46,15 @@ export function connectorOf(spec: SourceSpec, connectors: Connectors): Connector
   )
 }
 
+/** Throws `bad-request` where two hosts of the kind cannot be taken for one source. */
+export function checkSides({ id, sides }: SourceSpec, { kind, takesSides }: Connector): void {
+  if (!sides || takesSides) return
+  throw new FeedgateError(
+    'bad-request',
+    `${id} cannot have sides: of ${kind} two connections cannot be told to say the same; give one url`,
+  )
+}
+
 /** Throws `not-supported-yet` where a source takes none, `bad-request` for names that it does not know or lacks. */
 export function checkCredentials(given: Credentials, connector: Connector, id: string): void {
   const accepted = connector.credentials
@@ -72,7 +81,7 @@ export function checkSame(request: SourceRequest, spec: SourceSpec): void {
     if (asked !== undefined && asked !== spec[field])
       throw new FeedgateError(
         'bad-request',
-        `${field} of the source ${spec.id} is ${spec[field] ?? "the venue's own"}: disconnect it first to change it`,
+        `${field} of the source ${spec.id} is ${spec[field] ?? (spec.sides ? "its sides'" : "the venue's own")}: disconnect it first to change it`,
       )
   }
 }

@@ -229,6 +229,7 @@ export class Source {
     clearTimeout(this.#instrumentsTimer)
     for (const { connections } of this.#sides) connections.close(reason)
     for (const { merge } of this.#wanted.values()) merge?.close()
+    this.#tellSides()
     this.#state = 'down'
     this.#reason = reason
     this.#since = this.#context.now()
@@ -282,10 +283,14 @@ export class Source {
     this.#state = state
     this.#reason = reason
     this.#attempt = attempt
+    this.#tellSides()
+    if (told || tried) this.#publishState()
+  }
+
+  #tellSides(): void {
     for (const { name, connections } of this.#sides) {
       if (name) signals.sideState.emit({ source: this.spec.id, side: name, state: connections.state })
     }
-    if (told || tried) this.#publishState()
   }
 
   #publishState(): void {

@@ -40,6 +40,20 @@ function watchSources(registry: Registry): Stops {
     labelNames: ['source'],
     registers: [registry],
   })
+  const sides = new Gauge({
+    name: 'feedgate_side_connected',
+    help: '1: this side of the source is connected',
+    labelNames: ['source', 'side'],
+    registers: [registry],
+  })
+  const first = counter('feedgate_side_first_total', 'Events that a side was first to deliver', [
+    'source',
+    'side',
+  ])
+  const filled = counter('feedgate_side_filled_total', 'Holes of the other side that a side made good', [
+    'source',
+    'side',
+  ])
   const frames = counter('feedgate_frames_received_total', 'Frames read from venues', ['source'])
   const ignored = counter('feedgate_frames_ignored_total', 'Frames of a type that is not known', ['source'])
   const published = counter('feedgate_events_published_total', 'Events published', ['source', 'channel'])
@@ -58,6 +72,13 @@ function watchSources(registry: Registry): Stops {
     signals.sourceState.on((fact) => {
       changes.inc({ source: source(fact.source), state: fact.state })
       connected.set({ source: source(fact.source) }, fact.state === 'connected' ? 1 : 0)
+    }),
+    signals.sideState.on((fact) =>
+      sides.set({ source: source(fact.source), side: fact.side }, fact.state === 'connected' ? 1 : 0),
+    ),
+    signals.sideServed.on((fact) => {
+      first.inc({ source: source(fact.source), side: fact.side }, fact.first)
+      filled.inc({ source: source(fact.source), side: fact.side }, fact.filled)
     }),
     signals.framesReceived.on((fact) => frames.inc({ source: source(fact.source) }, fact.count)),
     signals.frameIgnored.on((fact) => ignored.inc({ source: source(fact.source) })),
