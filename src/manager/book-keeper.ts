@@ -120,6 +120,11 @@ export class BookKeeper implements Keeper {
     this.#stop()
   }
 
+  /** A snapshot is on its way, or waits for its turn. */
+  get isLoading(): boolean {
+    return this.#fetching !== undefined
+  }
+
   /** The book as a snapshot; undefined while it is not known. */
   image(): BookPayload | undefined {
     if (!this.#live) return undefined

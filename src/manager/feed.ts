@@ -160,6 +160,8 @@ export class Feed {
   sweep(time: number): boolean {
     if (!this.link || this.isRefused) return false
     if (this.#delivered) return this.#isSilenced(time)
+    // What waits for the limits of REST is not withheld.
+    if (this.#keeper instanceof BookKeeper && this.#keeper.isLoading) this.#askedAt = time
     if (time - this.#askedAt < this.#deliveryMs) return false
     const what = this.#acknowledged ? 'acknowledged, but no data' : 'not acknowledged'
     const reason = `${what} within ${Math.round(this.#deliveryMs / 1_000)} s: asked again`
