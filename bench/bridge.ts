@@ -12,6 +12,7 @@ import { SYMBOLS } from './venue.ts'
 
 const TOPIC = 'bare'
 const FLUSH_MS = 1
+const BATCH_MESSAGES = 1_000
 const streamOf = (symbol: string) => `${symbol.toLowerCase()}usdt@aggTrade`
 
 export interface Bridge {
@@ -78,8 +79,8 @@ export async function bridgeIn(kafka: string, venue: string): Promise<void> {
     const wait = last + FLUSH_MS - performance.now()
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
     last = performance.now()
-    const messages = queued
-    queued = []
+    const messages = queued.slice(0, BATCH_MESSAGES)
+    queued = queued.slice(BATCH_MESSAGES)
     await producer.send({ topic: TOPIC, messages })
   }
 }
