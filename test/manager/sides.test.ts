@@ -236,3 +236,130 @@ describe.each(NUMBERED)('a message that one host of %s leaves out', (venue) => {
     await expectAllTrades(pair)
   })
 })
+
+describe('a book whose venue numbers nothing', () => {
+  it('goes on with the other side when its checksum fails, and is never wrong', async () => {
+    const pair = await duel('kraken')
+    for (const exchange of [pair.a, pair.b, pair.a]) {
+      const corrupt = exchange.inject({ fault: 'corrupt', matter: 'book' })
+      await pair.step(20)
+      expect(corrupt.hits).toBe(1)
+    }
+    await pair.settled()
+    expect(pair.gaps()).toEqual([])
+    expectSound(pair)
+    const kinds = pair.upstream.shape(pair.topic('orderbook'))
+    expect(kinds.filter((kind) => kind === 'snapshot')).toHaveLength(1)
+    const steps = pair.upstream.of(pair.topic('orderbook')).map((_, at, events) => {
+      const book = bookOf(events.slice(0, at + 1))!
+      return pair.a.truth(pair.symbol).seqOf(book)
+    })
+    expect(steps).not.toContain(undefined)
+  })
+
+  it('waits for a side that lags, a moment', async () => {
+    const pair = await duel('kraken')
+    await pair.step(10, pair.a, 100)
+    cut(pair.a)
+    await until('the slower one', () => pair.b.truth(pair.symbol).seq === pair.a.truth(pair.symbol).seq)
+    await pair.step(10)
+    await pair.settled()
+    expect(pair.gaps('orderbook')).toEqual([])
+    expectSound(pair)
+  })
+
+  it('is replaced, and clients are told, when the other side never was where it ended', async () => {
+    const pair = await duel('coinbase')
+    pair.b.inject({ fault: 'drop', matter: 'book' })
+    await pair.step(1)
+    cut(pair.a)
+    await until('the switch', () => pair.gaps('orderbook').length > 0)
+    expect(pair.gaps('orderbook')).toEqual(['orderbook: side-switch'])
+    const [gap, snapshot] = pair.upstream.of(pair.topic('orderbook')).slice(-2)
+    expect([gap.type, snapshot.kind]).toEqual(['gap', 'snapshot'])
+  })
+})
+
+describe.each(['kraken', 'binance', 'okx'])('the ticker of two hosts of %s', (venue) => {
+  it('goes on with the other when one is silent, never back in time, and stays there', async () => {
+    const pair = await duel(venue)
+    const times = () => pair.upstream.of(pair.topic('ticker'))
+    const withheld = pair.a.inject({ fault: 'withheld', matter: 'other' })
+    for (let turn = 0; turn < 20; turn++) {
+      await pair.step(5)
+      await new Promise((resolve) => setTimeout(resolve, 40))
+    }
+    expect(withheld.hits).toBeGreaterThan(0)
+    const silent = times().length
+    await pair.step(20)
+    await until('tickers of B', () => times().length > silent)
+    expect(pair.gaps()).toEqual([])
+    expect(pair.side('B').first).toBeGreaterThan(0)
+    const newest = new Map<string, number>()
+    for (const { venueSeq, sourceTime } of times()) {
+      const [key, value] = venueSeq ? ['id', venueSeq[1]] : ['time', sourceTime]
+      expect(value).toBeGreaterThanOrEqual(newest.get(key) ?? 0)
+      newest.set(key, value)
+    }
+  })
+})
+
+describe('sides', () => {
+  it('are refused of what nobody knows to say the same twice', async () => {
+    const sides = [{ url: 'ws://127.0.0.1:1' }, { url: 'ws://127.0.0.1:2' }]
+    await expect(startUpstream([{ id: 'b', kind: 'simulator', sides }])).rejects.toMatchObject({
+      code: 'bad-setting',
+      message: expect.stringMatching(/^setting sources: b: b cannot have sides: of simulator [^\n]*one url$/),
+    })
+    await expect(startUpstream([{ id: 'kraken', kind: 'ccxt', sides }])).rejects.toMatchObject({
+      message: expect.stringMatching(/kraken cannot have sides: of ccxt/),
+    })
+  })
+
+  it('are replaced without a break, both, on demand', async () => {
+    const pair = await duel('okx')
+    await pair.upstream.manager.rotate({ exchangeId: 'x' })
+    const before = pair.a.stats().handshakes + pair.b.stats().handshakes
+    for (let turn = 0; turn < 10; turn++) {
+      await pair.step(5)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await pair.settled()
+    expect(pair.a.stats().handshakes + pair.b.stats().handshakes).toBeGreaterThanOrEqual(before)
+    expect(pair.gaps()).toEqual([])
+    expectSound(pair)
+    await expectAllTrades(pair)
+  })
+
+  it('are told without their addresses', async () => {
+    const { upstream, a } = await duel('kraken')
+    const status = upstream.manager.status('x')!
+    expect(status.sides).toMatchObject([
+      { side: 'A', state: 'connected', reason: 'connected', attempt: 0 },
+      { side: 'B', state: 'connected', reason: 'connected', attempt: 0 },
+    ])
+    expect(JSON.stringify(status)).not.toContain(String(a.port))
+    expect(status.sides!.reduce((sum, { first }) => sum + first, 0)).toBeGreaterThan(0)
+  })
+
+  it('have a deeper book when one is asked for, without a gap', async () => {
+    for (const venue of ['binance', 'kraken']) {
+      const pair = await duel(venue, {
+        subscriptions: [
+          { channel: 'orderbook', symbols: [SYMBOLS[venue]!], limit: 10 },
+          { channel: 'trades', symbols: [SYMBOLS[venue]!] },
+          { channel: 'ticker', symbols: [SYMBOLS[venue]!] },
+        ],
+      })
+      await pair.upstream.manager.subscribe({
+        ...{ exchangeId: 'x', channel: 'orderbook', symbol: pair.symbol, limit: 100 },
+      })
+      const deep = () => pair.upstream.of(pair.topic('orderbook')).some(({ depth }) => depth === 100)
+      for (let turn = 0; turn < 100 && !deep(); turn++) await pair.step(2)
+      await pair.step(20)
+      await pair.settled()
+      expect(pair.gaps()).toEqual([])
+      expectSound(pair)
+    }
+  })
+})
