@@ -47,8 +47,9 @@ export async function startBridge(
     url,
     parts: Object.fromEntries(PARTS.map((part, n) => [part.replace('bridge-', ''), children[n]!.pid!])),
     end: async () => {
-      for (const child of children) child.kill()
-      await Promise.all(children.map((child) => once(child, 'exit')))
+      const running = children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+      for (const child of running) child.kill()
+      await Promise.all(running.map((child) => once(child, 'exit')))
     },
   }
 }
