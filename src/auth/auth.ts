@@ -12,6 +12,8 @@ export interface Tier {
   /** Data frames a minute and burst; Infinity: unlimited. */
   readonly framesPerMinute: number
   readonly frameBurst: number
+  /** Least ms between two values of a key of one topic, whatever a client asks for; 0: none need be left out. */
+  readonly conflateMs: number
   readonly commandsPerSecond: number
   readonly connections: number
   readonly symbols: number

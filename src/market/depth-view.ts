@@ -28,6 +28,11 @@ export class DepthView {
     return { bids: this.#bids.reset(book), asks: this.#asks.reset(book) }
   }
 
+  /** The best levels as told last, best first. */
+  shown(): BookChange {
+    return { bids: this.#bids.shown(), asks: this.#asks.shown() }
+  }
+
   /** What changed in the view since the last call; undefined if nothing did. Removals stand first. */
   change(book: OrderBook): BookChange | undefined {
     const bids = this.#bids.change(book)
@@ -51,6 +56,10 @@ class SideView {
   reset(book: OrderBook): readonly Level[] {
     this.#revision = book.revision(this.#side)
     this.#shown = book.top(this.#side, this.#depth)
+    return [...this.#shown]
+  }
+
+  shown(): readonly Level[] {
     return [...this.#shown]
   }
 

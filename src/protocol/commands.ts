@@ -27,12 +27,22 @@ export const Filters = Type.Object(
             description: 'an IANA time zone such as Europe/London',
           }),
         },
-        { ...exact, description: '{"from","to","timezone"}' },
+        {
+          ...exact,
+          description:
+            '{"from","to","timezone"}: from inclusive, to exclusive; over midnight where to is the earlier',
+        },
       ),
     ),
-    excludeWeekends: Type.Optional(Type.Boolean({ description: 'true or false' })),
+    excludeWeekends: Type.Optional(
+      Type.Boolean({ description: 'true leaves out Saturday and Sunday, of the time zone, else UTC' }),
+    ),
   },
-  { ...exact, description: 'an object of minVolume, marketHours and excludeWeekends' },
+  {
+    ...exact,
+    description:
+      'an object of minVolume (trades and liquidations by size, ticker and ohlcv by volume), marketHours and excludeWeekends; times are sourceTime, else receivedTime',
+  },
 )
 
 /** Levels a side that a client may ask for; 0 is another word for full. */
@@ -58,14 +68,19 @@ export const Subscribe = Type.Object(
     timeframe: Type.Optional(Timeframe),
     filters: Type.Optional(Filters),
     conflateMs: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 3_600_000, description: 'whole ms from 0 to 3600000' }),
+      Type.Integer({
+        minimum: 0,
+        maximum: 3_600_000,
+        description: 'least time between two values of a key: whole ms from 0 to 3600000',
+      }),
     ),
     depth: Type.Optional(Depth),
     snapshot: Type.Optional(Type.Boolean({ description: 'true or false' })),
     resume: Type.Optional(
       Type.Record(Type.String({ minLength: 1, maxLength: 512 }), Position, {
         maxProperties: 10_000,
-        description: 'an object of at most 10000 topics, each with its last position [epoch, seq]',
+        description:
+          'an object of at most 10000 topics, each with the last position [epoch, seq] that the client has: what came after it follows',
       }),
     ),
     from: Type.Optional(Time),
@@ -150,6 +165,7 @@ export const COMMANDS = {
 export type CommandType = keyof typeof COMMANDS
 export type AuthCommand = Static<typeof Auth>
 export type SubscribeCommand = Static<typeof Subscribe>
+export type FiltersAsked = Static<typeof Filters>
 export type UnsubscribeCommand = Static<typeof Unsubscribe>
 export type HeartbeatCommand = Static<typeof HeartbeatEvery>
 export type ReplayCommand = Static<typeof Replay>

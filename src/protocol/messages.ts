@@ -1,4 +1,5 @@
 import Type, { type Static } from 'typebox'
+import { Filters } from './commands.ts'
 import { Id, KnownChannel, Micros, Position, SourceId, Timeframe } from './fields.ts'
 
 /** What the gateway sends on `/ws` beside events. */
@@ -17,6 +18,10 @@ const GrantedDepth = Type.Union([Type.Integer(), Type.Literal('full')], {
   description: 'levels a side of books',
 })
 
+const GrantedConflation = Type.Integer({
+  description: 'ms; at least the floor of the tier, 0 for channels whose events are never thinned',
+})
+
 export const Rejected = Type.Object({
   symbol: Type.String(),
   code: Type.Integer({ description: '403, 405 or 422' }),
@@ -31,12 +36,25 @@ export const Subscribed = Type.Object(
     source: Type.Optional(SourceId),
     symbols: Type.Array(Type.String()),
     timeframe: Type.Optional(Timeframe),
-    conflateMs: Type.Integer(),
+    filters: Type.Optional(Filters),
+    conflateMs: GrantedConflation,
     depth: Type.Optional(GrantedDepth),
     rejected: Type.Optional(Type.Array(Rejected)),
-    unrecovered: Type.Optional(Type.Array(Type.String())),
+    unrecovered: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'topics of `resume` that go on from their latest value or a snapshot, or are not sent',
+      }),
+    ),
   },
-  { description: 'Answers `subscribe` with what was granted; the latest values follow, then events.' },
+  {
+    description:
+      'Answers `subscribe` with what was granted; the latest values follow, or what came after the positions or the time given, then events.',
+  },
+)
+
+export const Live = Type.Object(
+  { type: Type.Literal('live'), id: Type.Optional(Id) },
+  { description: 'What `subscribe` asked for with `from` has been sent; what follows is live.' },
 )
 
 export const Unsubscribed = Type.Object(
@@ -56,7 +74,8 @@ export const Subscription = Type.Object({
   source: Type.Optional(SourceId),
   symbols: Type.Array(Type.String()),
   timeframe: Type.Optional(Timeframe),
-  conflateMs: Type.Integer(),
+  filters: Type.Optional(Filters),
+  conflateMs: GrantedConflation,
   depth: Type.Optional(GrantedDepth),
 })
 
@@ -140,6 +159,7 @@ export const ErrorMessage = Type.Object(
 export const CONTROL = {
   authenticated: Authenticated,
   subscribed: Subscribed,
+  live: Live,
   unsubscribed: Unsubscribed,
   subscriptions: Subscriptions,
   pong: Pong,

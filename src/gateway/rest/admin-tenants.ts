@@ -20,6 +20,7 @@ const TierEntry = Type.Object({
   bookDepth: LimitNumber,
   framesPerMinute: LimitNumber,
   frameBurst: LimitNumber,
+  conflateMs: LimitNumber,
   commandsPerSecond: LimitNumber,
   connections: LimitNumber,
   symbols: LimitNumber,

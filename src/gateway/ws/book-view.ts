@@ -1,7 +1,11 @@
 import { DepthView } from '../../market/depth-view.ts'
 import type { EncodedEvent } from '../../market/encoded-event.ts'
-import type { BookPayload, Level } from '../../market/event.ts'
+import type { BookPayload } from '../../market/event.ts'
+import { bookChecksum } from '../../market/order-book.ts'
+import { bookBody } from './book-body.ts'
 import { Outgoing, type Position } from './outgoing.ts'
+import type { Shape } from './shape.ts'
+import { Spacing } from './spacing.ts'
 import type { TopicFeed } from './topic-feed.ts'
 import { View, type ViewItem } from './view.ts'
 
@@ -10,92 +14,127 @@ export const BOOK_SLOT = 'book'
 /** A changing view proves itself at least once a second. */
 const CHECKSUM_EVERY_MICROS = 500_000
 
-type BookShape = Pick<BookPayload, 'kind' | 'bids' | 'asks' | 'checksum'>
-
-/** A book at one depth; Infinity: all that the source keeps, as the source's own events. */
+/**
+ * A book at one depth; Infinity: all that the source keeps, as the source's own events. With a filter, or conflated,
+ * deltas that are not sent are part of the next one that is: it tells all that changed since the last.
+ */
 export class BookView extends View {
   override readonly merges = true
-  readonly depth: number
+  /** What clients hold; the source's own events need none. */
   readonly #levels: DepthView | undefined
+  /** The last event that `#levels` holds. Undefined while the book is not known. */
+  #at: EncodedEvent | undefined
+  /** Since `#at`: events that wait, and whether a snapshot was among them. */
+  #waiting = 0
+  #anew = false
+  readonly #spacing: Spacing | undefined
   /** Event time of the last delta with a checksum. */
   #provenAt = 0
   #snapshot: { readonly of: EncodedEvent; readonly body: Buffer } | undefined
 
-  constructor(feed: TopicFeed, depth: number) {
-    super(feed)
-    this.depth = depth
-    if (depth === Number.POSITIVE_INFINITY) return
+  constructor(feed: TopicFeed, shape: Shape) {
+    super(feed, shape)
+    const { depth, filter, conflateMs } = shape
+    if (conflateMs > 0) this.#spacing = new Spacing(conflateMs, () => this.#show())
+    if (depth === Number.POSITIVE_INFINITY && !filter && !this.#spacing) return
     this.#levels = new DepthView(depth)
-    if (feed.book) this.#levels.reset(feed.book.levels)
+    if (!feed.book) return
+    this.#levels.reset(feed.book.levels)
+    this.#at = feed.book.last
   }
 
-  /** The book after the last event it holds; nothing while it is unknown. */
+  /** The book as its clients hold it; nothing while it is unknown. */
   latest(): readonly ViewItem[] {
     const { book } = this.feed
-    if (!book) return []
-    if (this.#snapshot?.of !== book.last)
-      this.#snapshot = { of: book.last, body: this.#snapshotBody(book.last) }
-    return [new Outgoing<View>(this, book.last, book.last.receivedTime, BOOK_SLOT, this.#snapshot.body)]
+    const at = this.#levels ? this.#at : book?.last
+    if (!book || !at) return []
+    if (this.#snapshot?.of !== at) this.#snapshot = { of: at, body: this.#snapshotBody(at) }
+    return [new Outgoing<View>(this, at, at.receivedTime, BOOK_SLOT, this.#snapshot.body)]
   }
 
   take(event: EncodedEvent): void {
     const { book } = this.feed
-    if (event.type !== 'orderbook') this.send(event, undefined, event.bytes)
     // A delta of a book that is not known says nothing: the next snapshot does.
-    else if (book) this.#takeBook(event, event.payload as BookPayload)
+    if (!book) {
+      this.#forget()
+      if (event.type !== 'orderbook') this.send(event, undefined, event.bytes)
+    } else if (!this.#levels) this.send(event, BOOK_SLOT, event.bytes)
+    else {
+      this.#waiting++
+      if ((event.payload as BookPayload).kind === 'snapshot') this.#anew = true
+      const { filter } = this.shape
+      if (filter && !filter.passes(event)) return
+      if (this.#spacing) this.#spacing.ask()
+      else this.#show()
+    }
+  }
+
+  /** What waited is part of a book that is not known any more. */
+  #forget(): void {
+    this.#at = undefined
+    this.#waiting = 0
+    this.#anew = false
+    this.#spacing?.close()
+  }
+
+  override settle(): void {
+    if (this.#waiting === 0) return
+    if (this.#spacing) this.#spacing.actNow()
+    else this.#show()
+  }
+
+  override close(): void {
+    this.#spacing?.close()
   }
 
   reload(_before: Position): void {
     const { book } = this.feed
+    this.#forget()
     if (!book) return
     this.#levels?.reset(book.levels)
+    this.#at = book.last
     this.send(book.last, BOOK_SLOT, this.#snapshotBody(book.last))
   }
 
-  #takeBook(event: EncodedEvent, payload: BookPayload): void {
-    const { levels } = this.feed.book!
-    if (!this.#levels) this.send(event, BOOK_SLOT, event.bytes)
-    else if (payload.kind === 'snapshot') {
-      this.#levels.reset(levels)
-      this.send(event, BOOK_SLOT, this.#snapshotBody(event))
-    } else this.#sendChange(event, this.#levels)
-  }
-
-  /** Nothing, where the event changed nothing at this depth: the next one carries `prev`. */
-  #sendChange(event: EncodedEvent, view: DepthView): void {
-    const { levels } = this.feed.book!
-    const change = view.change(levels)
+  /** All that waits, as one change. Nothing, where nothing changed at this depth: the next one carries `prev`. */
+  #show(): void {
+    const { book } = this.feed
+    const levels = this.#levels
+    if (!book || !levels || this.#waiting === 0) return
+    const event = book.last
+    const conflated = this.#waiting > 1 && this.shape.conflateMs > 0
+    const anew = this.#anew || !this.#at
+    this.#waiting = 0
+    this.#anew = false
+    this.#at = event
+    if (anew) {
+      levels.reset(book.levels)
+      this.send(event, BOOK_SLOT, this.#snapshotBody(event), conflated)
+      return
+    }
+    const change = levels.change(book.levels)
     if (!change) return
     const proves = event.receivedTime - this.#provenAt >= CHECKSUM_EVERY_MICROS
     if (proves) this.#provenAt = event.receivedTime
-    const checksum = proves ? levels.checksum(this.depth) : undefined
-    this.send(event, BOOK_SLOT, this.#body(event, { kind: 'delta', ...change, checksum }))
+    const checksum = proves ? { checksum: book.levels.checksum(this.shape.depth) } : {}
+    const depth = this.#depth
+    this.send(event, BOOK_SLOT, bookBody(event, { kind: 'delta', ...change, depth, ...checksum }), conflated)
   }
 
   #snapshotBody(event: EncodedEvent): Buffer {
     const { levels } = this.feed.book!
-    return this.#body(event, {
-      kind: 'snapshot',
-      bids: levels.top('bids', this.depth),
-      asks: levels.top('asks', this.depth),
-      checksum: levels.checksum(this.depth),
-    })
+    const all = Number.POSITIVE_INFINITY
+    const { bids, asks } = this.#levels?.shown() ?? {
+      bids: levels.top('bids', all),
+      asks: levels.top('asks', all),
+    }
+    const checksum = bookChecksum(bids, asks)
+    return bookBody(event, { kind: 'snapshot', bids, asks, depth: this.#depth, checksum })
   }
 
-  /** The envelope is the event's own bytes, up to its payload; `"kind"` cannot stand earlier: text is escaped. */
-  #body(event: EncodedEvent, shape: BookShape): Buffer {
-    const envelope = event.bytes.subarray(0, event.bytes.indexOf(',"kind":'))
-    const depth = this.#levels ? this.depth : this.feed.book!.depth
-    const checksum = shape.checksum === undefined ? '' : `,"checksum":${shape.checksum}`
-    const payload = `,"kind":"${shape.kind}","bids":${levelsText(shape.bids)},"asks":${levelsText(shape.asks)},"depth":${depth}${checksum}}`
-    return Buffer.concat([envelope, Buffer.from(payload, 'latin1')])
+  /** As clients are told it. */
+  get #depth(): number {
+    const { depth } = this.shape
+    return depth === Number.POSITIVE_INFINITY ? this.feed.book!.depth : depth
   }
-}
-
-/** Prices and sizes are decimals, which need no escape. */
-function levelsText(levels: readonly Level[]): string {
-  let text = '['
-  for (let at = 0; at < levels.length; at++)
-    text += `${at === 0 ? '' : ','}["${levels[at]![0]}","${levels[at]![1]}"]`
-  return `${text}]`
 }

@@ -13,7 +13,7 @@ import type { ServerMessage } from '../../protocol/messages.ts'
 import { BadMessage } from '../../protocol/parse.ts'
 import type { ClientHub } from './hub.ts'
 import type { Position } from './outgoing.ts'
-import type { Subscriptions } from './subscriptions.ts'
+import type { Recovered, Subscriptions } from './subscriptions.ts'
 
 /** The commands of one client that has said who it is. */
 export class Commands {
@@ -23,6 +23,7 @@ export class Commands {
   #heartbeat: NodeJS.Timeout | undefined
   /** Heads as last told, by topic. */
   #told = new Map<Topic, Position>()
+  #closed = false
 
   constructor(hub: ClientHub, subscriptions: Subscriptions, send: (message: ServerMessage) => void) {
     this.#hub = hub
@@ -31,10 +32,11 @@ export class Commands {
     hub.feeds.followers.add(subscriptions)
   }
 
-  execute(command: Exclude<Command, AuthCommand>): void {
+  /** Resolves when the command has been answered. */
+  async execute(command: Exclude<Command, AuthCommand>): Promise<void> {
     switch (command.type) {
       case 'subscribe':
-        this.#subscribe(command)
+        await this.#subscribe(command)
         break
       case 'unsubscribe':
         this.#unsubscribe(command)
@@ -56,23 +58,35 @@ export class Commands {
     }
   }
 
-  #subscribe(command: SubscribeCommand): void {
-    const unrecovered = checkResume(command)
-    refuseWhatIsNotBuilt(command)
-    this.#subscriptions.subscribe(command, ({ channel, symbols, rejected, depth }) =>
+  async #subscribe(command: SubscribeCommand): Promise<void> {
+    checkResume(command)
+    const { source, timeframe, resume, filters } = command
+    const recovered = resume ? await this.#subscriptions.recover(command) : NONE
+    if (this.#closed) return
+    const sent = this.#subscriptions.subscribe(command, recovered, (granted) => {
+      const { channel, symbols, rejected, conflateMs, depth, unrecovered } = granted
       this.#send({
         type: 'subscribed',
         ...idOf(command),
         channel,
-        ...(command.source === undefined ? {} : { source: command.source }),
+        ...(source === undefined ? {} : { source }),
         symbols: [...symbols],
-        ...(command.timeframe === undefined ? {} : { timeframe: command.timeframe }),
-        conflateMs: 0,
+        ...(timeframe === undefined ? {} : { timeframe }),
+        ...(filters === undefined ? {} : { filters }),
+        conflateMs,
         ...(depth === undefined ? {} : { depth }),
         ...(rejected.length === 0 ? {} : { rejected: [...rejected] }),
-        ...(unrecovered === undefined ? {} : { unrecovered }),
-      }),
-    )
+        ...(unrecovered.length === 0 ? {} : { unrecovered: [...unrecovered] }),
+      })
+    })
+    if (command.from !== undefined) void sent.then(() => this.#tellLive(command))
+  }
+
+  /** Behind all that was sent before. */
+  #tellLive(command: SubscribeCommand): void {
+    if (this.#closed) return
+    this.#hub.feeds.fanout.flush()
+    this.#send({ type: 'live', ...idOf(command) })
   }
 
   #unsubscribe(command: UnsubscribeCommand): void {
@@ -125,6 +139,7 @@ export class Commands {
   }
 
   close(): void {
+    this.#closed = true
     clearInterval(this.#heartbeat)
     this.#hub.feeds.followers.delete(this.#subscriptions)
     this.#subscriptions.close()
@@ -135,9 +150,8 @@ function idOf({ id }: { readonly id?: Command['id'] }): { id?: NonNullable<Comma
   return id === undefined ? {} : { id }
 }
 
-/** Every topic of a resume is unrecovered in this version: it begins with a snapshot. */
-function checkResume({ id, resume }: SubscribeCommand): string[] | undefined {
-  if (!resume) return undefined
+/** Throws BadMessage where a name is none of a topic, whether there is one or not. */
+function checkResume({ id, resume = {} }: SubscribeCommand): void {
   for (const name of Object.keys(resume)) {
     const [source, channel, subject, timeframe, ...rest] = name.split('|')
     const shaped = source && subject && rest.length === 0 && channel !== undefined && isChannel(channel)
@@ -147,13 +161,6 @@ function checkResume({ id, resume }: SubscribeCommand): string[] | undefined {
         id,
       )
   }
-  return Object.keys(resume)
 }
 
-function refuseWhatIsNotBuilt({ filters, conflateMs, from }: SubscribeCommand): void {
-  const later = (what: string) =>
-    new FeedgateError('not-supported-yet', `this version has no ${what}: leave it out`)
-  if (filters && Object.keys(filters).length > 0) throw later('filters')
-  if (conflateMs) throw later('conflateMs above 0')
-  if (from !== undefined) throw later('from')
-}
+const NONE: Recovered = new Map()

@@ -38,6 +38,8 @@ export class Connection implements Sender {
   #stalledAt: number | undefined
   #takenThen = 0
   #drained: (() => void) | undefined
+  /** Who waits for room; as many as there are catch-ups that run. */
+  #roomless: (() => void)[] = []
 
   constructor(
     ws: WebSocket,
@@ -60,8 +62,12 @@ export class Connection implements Sender {
       const drained = this.#drained
       this.#drained = undefined
       drained?.()
+      this.#tellRoom()
     })
-    ws.once('close', (code: number) => this.#ended(this.#closeCode ?? code))
+    ws.once('close', (code: number) => {
+      this.#ended(this.#closeCode ?? code)
+      this.#tellRoom()
+    })
   }
 
   /** Text messages in order; anything else is told apart by `binary`. */
@@ -138,6 +144,17 @@ export class Connection implements Sender {
   /** Calls back once when what waits has gone; only while `behind`. */
   whenDrained(act: () => void): void {
     this.#drained = act
+  }
+
+  /** Resolves when nothing waits to be read, or never will. For what need not be sent now: history. */
+  async room(): Promise<void> {
+    if (this.open && this.#socket.writableNeedDrain) await new Promise<void>((go) => this.#roomless.push(go))
+  }
+
+  #tellRoom(): void {
+    const roomless = this.#roomless
+    this.#roomless = []
+    for (const go of roomless) go()
   }
 
   /** The peer gets the code if it still reads; in the end the socket is taken down. */

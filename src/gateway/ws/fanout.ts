@@ -24,6 +24,11 @@ export class Fanout {
     this.#now = now
   }
 
+  /** Wall clock, µs. */
+  now(): Micros {
+    return this.#now()
+  }
+
   /** The sender is flushed at the end of this turn. Called once by each until its flush. */
   touch(sender: Sender): void {
     this.#senders.push(sender)

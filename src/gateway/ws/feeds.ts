@@ -4,11 +4,14 @@ import type { SourceChange } from '../../market/event.ts'
 import type { Topic } from '../../market/topic.ts'
 import type { SourceNotice } from '../../protocol/messages.ts'
 import { traceStage } from '../../tracing/tracing.ts'
-import type { GatewayPorts } from '../gateway.ts'
+import type { GatewayPorts, Log } from '../gateway.ts'
 import { BookView } from './book-view.ts'
 import { Catalog, type Selection, selects } from './catalog.ts'
+import { ConflatedView } from './conflated-view.ts'
 import { Fanout } from './fanout.ts'
+import { FilterUse } from './filter.ts'
 import { Groups } from './group.ts'
+import type { Shape } from './shape.ts'
 import { TopicFeed } from './topic-feed.ts'
 import { Upstream } from './upstream.ts'
 import { EventView, type Taker, type View } from './view.ts'
@@ -32,11 +35,15 @@ export class Feeds {
   readonly catalog: Catalog
   readonly followers = new Set<Follower>()
   readonly upstream: Upstream
+  readonly log: Log
+  readonly filters = new FilterUse()
+  /** Held for clients that resume, until it is sent. */
+  recoveredBytes = 0
   #notice: SourceNoticeOf | undefined
   readonly #ports: GatewayPorts
   /** As many as topics followed. */
   readonly #feeds = new Map<Topic, TopicFeed>()
-  readonly #views = new Map<TopicFeed, Map<number, View>>()
+  readonly #views = new Map<TopicFeed, Map<string, View>>()
   /** Topics with an event that all followers were asked about; bounded as topics are. */
   readonly #settled = new Set<Topic>()
   /** The topic whose very first event is being handled: it has no image that would be older. */
@@ -44,6 +51,7 @@ export class Feeds {
 
   constructor(ports: GatewayPorts) {
     this.#ports = ports
+    this.log = ports.log
     this.upstream = new Upstream(ports)
     this.fanout = new Fanout(() => ports.now())
     this.groups = new Groups(this.fanout)
@@ -139,17 +147,17 @@ export class Feeds {
     return feed
   }
 
-  /** `depth` of books, Infinity: full; other channels have one shape. The feed must be live. */
-  view(feed: TopicFeed, depth: number): View {
+  /** The feed must be live. */
+  view(feed: TopicFeed, shape: Shape): View {
     let views = this.#views.get(feed)
     if (!views) {
       views = new Map()
       this.#views.set(feed, views)
     }
-    let view = views.get(depth)
+    let view = views.get(shape.key)
     if (!view) {
-      view = feed.topic.channel === 'orderbook' ? new BookView(feed, depth) : new EventView(feed)
-      views.set(depth, view)
+      view = viewOf(feed, shape)
+      views.set(shape.key, view)
       feed.readers.add(view)
     }
     return view
@@ -158,14 +166,15 @@ export class Feeds {
   /** Called after somebody left: what nobody follows any more is dropped. */
   release(feed: TopicFeed): void {
     const views = this.#views.get(feed)
-    for (const [depth, view] of views ?? []) {
+    for (const [key, view] of views ?? []) {
       if (view.takers.size > 0) continue
-      views!.delete(depth)
+      views!.delete(key)
       feed.readers.delete(view)
+      view.close()
     }
     if (feed.readers.size > 0 || feed.awaited) return
     this.#views.delete(feed)
-    this.#feeds.delete(feed.topic)
+    if (this.#feeds.get(feed.topic) === feed) this.#feeds.delete(feed.topic)
     feed.close()
   }
 
@@ -173,4 +182,9 @@ export class Feeds {
     for (const feed of this.#feeds.values()) feed.close()
     this.#feeds.clear()
   }
+}
+
+function viewOf(feed: TopicFeed, shape: Shape): View {
+  if (feed.topic.channel === 'orderbook') return new BookView(feed, shape)
+  return shape.conflateMs > 0 ? new ConflatedView(feed, shape) : new EventView(feed, shape)
 }

@@ -98,6 +98,33 @@ export class Outbox implements Taker, Sender, Member {
     if (this.#due.dropped > 0 || this.#due.bytes > MAX_BEHIND_BYTES) this.#connection.tooSlow()
   }
 
+  /** Nothing is held back from this client: what it takes leaves with the next flush. */
+  get prompt(): boolean {
+    return !this.#behind && this.#pacer === undefined
+  }
+
+  /**
+   * Frames of a topic that this client has not joined yet, when its socket has taken what was written before and its pace
+   * allows. False: they were not sent, for `wanted` said no, or it is closed.
+   */
+  async past(frames: readonly Buffer[], wanted: () => boolean): Promise<boolean> {
+    do await this.#connection.room()
+    while (wanted() && !this.#closed && !(await this.#paced(wanted)))
+    if (!wanted() || this.#closed) return false
+    const array = this.#batch || this.#pacer !== undefined
+    const bytes = array ? arrayFrame(frames) : joinFrames(frames)
+    this.#connection.write(bytes)
+    this.#fanout.sent(array ? 1 : frames.length, bytes.length)
+    return true
+  }
+
+  /** False: time went by. */
+  async #paced(wanted: () => boolean): Promise<boolean> {
+    const wait = wanted() ? (this.#pacer?.() ?? 0) : 0
+    if (wait > 0) await new Promise((go) => setTimeout(go, wait).unref())
+    return wait === 0
+  }
+
   tell(message: object): void {
     this.#fanout.flush()
     this.#connection.send(message)
@@ -157,7 +184,7 @@ export class Outbox implements Taker, Sender, Member {
       // What was merged of a book is told by the book as it stands now.
       const now = conflated && item.view.merges ? item.view.latest()[0] : item
       if (!now) continue
-      frames.push(now.frameAfter(this.#positions.get(now.view), sentTime, conflated))
+      frames.push(now.frameAfter(this.#positions.get(now.view), sentTime, conflated || now.conflated))
       this.#positions.set(now.view, { epoch: now.epoch, seq: now.seq })
     }
     if (frames.length === 0) return

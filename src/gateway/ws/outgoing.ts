@@ -23,6 +23,8 @@ export class Outgoing<V = unknown> {
   readonly body: Buffer
   /** What the view sent before it. */
   readonly previous: Position | undefined
+  /** For every client it stands for older ones. */
+  readonly conflated: boolean
   #frame: Buffer | undefined
 
   constructor(
@@ -32,6 +34,7 @@ export class Outgoing<V = unknown> {
     slot: string | undefined,
     body: Buffer,
     previous?: Position,
+    conflated = false,
   ) {
     this.view = view
     this.epoch = at.epoch
@@ -40,6 +43,7 @@ export class Outgoing<V = unknown> {
     this.slot = slot
     this.body = body
     this.previous = previous
+    this.conflated = conflated
   }
 
   /** The frame that all who follow the view share: made once, in the flush it is sent in. */
@@ -49,7 +53,7 @@ export class Outgoing<V = unknown> {
   }
 
   /** The frame for one who was sent `previous` before it in the topic; `conflated`: it stands for older ones. */
-  frameAfter(previous: Position | undefined, sentTime: Micros, conflated = false): Buffer {
+  frameAfter(previous: Position | undefined, sentTime: Micros, conflated = this.conflated): Buffer {
     return eventFrame(
       this.body,
       `,"sentTime":${sentTime}${this.#link(previous)}${conflated ? ',"conflated":true}' : '}'}`,

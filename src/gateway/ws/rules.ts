@@ -2,6 +2,7 @@ import { FeedgateError } from '../../errors.ts'
 import type { Channel } from '../../market/event.ts'
 import type { Topic } from '../../market/topic.ts'
 import { type Selection, selects } from './catalog.ts'
+import type { Filter } from './filter.ts'
 import { isWildcard, matchesPattern } from './wildcard.ts'
 
 /** What one symbol of a subscribe (or, with `wanted` false, an unsubscribe) asked for. */
@@ -9,6 +10,9 @@ export interface Rule extends Selection {
   readonly wanted: boolean
   /** Of books: levels a side that were asked for; Infinity: full. */
   readonly depth: number
+  readonly filter: Filter | undefined
+  /** As asked for. */
+  readonly conflateMs: number
   /** Latest values first. */
   readonly first: boolean
 }

@@ -89,7 +89,7 @@ export class Session implements Client {
       if (!this.#identity) await this.#beAnonymous()
       if (!this.#identity || !this.#commands) return
       await this.#hub.ports.limits.command(this.#identity)
-      this.#commands.execute(command)
+      await this.#commands.execute(command)
     } catch (error) {
       this.#fail(error, command.id)
     }

@@ -1,14 +1,19 @@
 import type { Identity } from '../../auth/auth.ts'
 import { ERRORS, FeedgateError } from '../../errors.ts'
-import { CHANNELS, type Channel, isChannel } from '../../market/event.ts'
+import { CHANNELS, type Channel, type ChannelClass, isChannel, type Micros } from '../../market/event.ts'
 import { type Topic, topicOf } from '../../market/topic.ts'
 import type { SubscribeCommand, UnsubscribeCommand } from '../../protocol/commands.ts'
 import type { RejectedSymbol, SubscriptionEntry } from '../../protocol/messages.ts'
 import type { GatewayPorts } from '../gateway.ts'
+import { parseTime } from '../time.ts'
+import { CatchUp } from './catch-up.ts'
 import type { Feeds } from './feeds.ts'
+import { ClientFilters } from './filter.ts'
 import type { Outbox } from './outbox.ts'
 import type { Position } from './outgoing.ts'
+import { Recovery } from './recovery.ts'
 import { type Rule, Rules } from './rules.ts'
+import { PLAIN, type Shape, shapeOf } from './shape.ts'
 import type { TopicFeed } from './topic-feed.ts'
 import type { View } from './view.ts'
 import { isWildcard } from './wildcard.ts'
@@ -16,10 +21,11 @@ import { isWildcard } from './wildcard.ts'
 /** A topic that the client is sent. */
 interface Grant {
   readonly feed: TopicFeed
-  /** Of books: Infinity is full. */
-  readonly depth: number
-  /** Absent until the feed is live. */
+  readonly shape: Shape
+  /** Absent until the feed is live, and the client has caught up with it. */
   view?: View
+  /** Until then, where it begins in the past. */
+  catchUp?: CatchUp
   /** Asked for; else it came along: `source` events of the sources concerned. */
   asked: boolean
 }
@@ -28,8 +34,16 @@ export interface Granted {
   readonly channel: Channel
   readonly symbols: readonly string[]
   readonly rejected: readonly RejectedSymbol[]
+  readonly conflateMs: number
   readonly depth: number | 'full' | undefined
+  /** Topics of the client's `resume` that are not sent from its position on. */
+  readonly unrecovered: readonly string[]
 }
+
+/** Where a topic begins: in the past, or with its latest value though the client has an older one. Else as its rule says. */
+type Begin = CatchUp | 'latest'
+/** By topic what a resume found; undefined: not recovered. */
+export type Recovered = ReadonlyMap<Topic, CatchUp | undefined>
 
 /** What one client follows, within what it may. */
 export class Subscriptions {
@@ -45,6 +59,10 @@ export class Subscriptions {
   /** Patterns whose later topics went over the limit: told once. */
   readonly #toldLimit = new Set<Rule>()
   readonly #refuse: (error: FeedgateError) => void
+  readonly #filters: ClientFilters
+  /** One topic catches up at a time: what a client may make the gateway hold stays small. */
+  #catchingUp: Promise<void> = Promise.resolve()
+  #closed = false
 
   constructor(
     ports: GatewayPorts,
@@ -58,22 +76,71 @@ export class Subscriptions {
     this.#outbox = outbox
     this.#identity = identity
     this.#refuse = refuse
+    this.#filters = new ClientFilters(feeds.filters)
   }
 
-  /** `acknowledge` is called when it is known what is granted, before anything of it is sent. */
-  subscribe(command: SubscribeCommand, acknowledge: (granted: Granted) => void): void {
+  /** What came after the positions that the command has, of the topics that it covers. Give it to `subscribe`. */
+  async recover(command: SubscribeCommand): Promise<Recovered> {
+    const { resume = {} } = command
+    const found = this.#resumable(command)
+    const recovery = new Recovery(this.#feeds, this.#identity.tier.resumeWindowMs)
+    const recovered = new Map<Topic, CatchUp | undefined>()
+    await Promise.all(
+      [...found].map(async ([topic, shape]) => {
+        const [epoch, seq] = resume[topic.publicId]!
+        recovered.set(topic, await recovery.of(this.#feeds.feed(topic), shape, { epoch, seq }))
+      }),
+    )
+    if (this.#closed) for (const catchUp of recovered.values()) catchUp?.close()
+    return recovered
+  }
+
+  /** Topics that have a position in the command, as many as the tier may follow, and source events that come along. */
+  #resumable(command: SubscribeCommand): Map<Topic, Shape> {
+    const { resume = {}, symbols } = command
     const channel = this.#channelOf(command.channel)
     this.#feeds.refresh()
-    const asked = depthOf(command)
+    const found = new Map<Topic, Shape>()
+    for (const pattern of new Set(symbols)) {
+      const rule = this.#ruleOf(command, channel, pattern)
+      for (const topic of this.#feeds.find(rule)) {
+        if (found.size >= this.#identity.tier.symbols) return found
+        if (!this.#mayHave(topic)) continue
+        if (Object.hasOwn(resume, topic.publicId)) found.set(topic, this.#shapeFor(topic, rule))
+        const source = topicOf(topic.source, 'source', topic.source)
+        if (Object.hasOwn(resume, source.publicId) && !this.#grants.has(source) && this.#mayHave(source))
+          found.set(source, PLAIN)
+      }
+    }
+    return found
+  }
+
+  #ruleOf(command: SubscribeCommand, channel: Channel, pattern: string): Rule {
+    const { source, filters, conflateMs = 0, snapshot: first = true } = command
+    const timeframe = CHANNELS[channel].timeframe ? command.timeframe : undefined
+    const filter = this.#filters.of(channel, filters, () => this.#rules.wanted().map((rule) => rule.filter))
+    const selection = { channel, source, pattern, timeframe }
+    return { ...selection, wanted: true, depth: depthOf(command), filter, conflateMs, first }
+  }
+
+  /**
+   * `acknowledge` is called when it is known what is granted, before anything of it is sent. Resolves when all that
+   * `from` asked for has been sent.
+   */
+  subscribe(
+    command: SubscribeCommand,
+    recovered: Recovered,
+    acknowledge: (granted: Granted) => void,
+  ): Promise<unknown> {
+    const channel = this.#channelOf(command.channel)
+    const from = command.from === undefined ? undefined : timeOf(command.from)
+    this.#feeds.refresh()
     const symbols: string[] = []
     const rejected: RejectedSymbol[] = []
     const joins = new Map<Topic, Rule>()
     for (const pattern of new Set(command.symbols)) {
-      const { source } = command
-      const timeframe = CHANNELS[channel].timeframe ? command.timeframe : undefined
-      const first = command.snapshot ?? true
+      const rule = this.#ruleOf(command, channel, pattern)
       try {
-        const rule: Rule = { channel, source, pattern, timeframe, wanted: true, depth: asked, first }
         for (const topic of this.#permit(rule, joins)) joins.set(topic, rule)
         symbols.push(pattern)
       } catch (error) {
@@ -81,8 +148,36 @@ export class Subscriptions {
         rejected.push({ symbol: pattern, code: ERRORS[error.code].ws, message: error.message })
       }
     }
-    acknowledge({ channel, symbols, rejected, depth: this.#echoedDepth(channel, command) })
-    this.#join(joins)
+    const { begins, unrecovered } = this.#begins(joins, command.resume ?? {}, recovered)
+    const conflateMs = this.#conflation(CHANNELS[channel].class, command.conflateMs ?? 0)
+    const depth = this.#echoedDepth(channel, command)
+    acknowledge({ channel, symbols, rejected, conflateMs, depth, unrecovered })
+    return this.#join(joins, begins, from)
+  }
+
+  /** Where the topics begin that are named in the resume, and which names are not sent from there on. */
+  #begins(
+    joins: ReadonlyMap<Topic, Rule>,
+    resume: NonNullable<SubscribeCommand['resume']>,
+    recovered: Recovered,
+  ): { begins: Map<Topic, Begin>; unrecovered: string[] } {
+    const names = new Set(Object.keys(resume))
+    const begins = new Map<Topic, Begin>()
+    const topics = new Set(joins.keys())
+    for (const { source } of joins.keys()) {
+      const topic = topicOf(source, 'source', source)
+      // What comes already goes on.
+      if (this.#grants.has(topic) && !joins.has(topic)) names.delete(topic.publicId)
+      else topics.add(topic)
+    }
+    for (const topic of topics) {
+      if (!Object.hasOwn(resume, topic.publicId)) continue
+      const catchUp = recovered.get(topic)
+      begins.set(topic, catchUp ?? 'latest')
+      if (catchUp) names.delete(topic.publicId)
+    }
+    for (const [topic, catchUp] of recovered) if (begins.get(topic) !== catchUp) catchUp?.close()
+    return { begins, unrecovered: [...names] }
   }
 
   unsubscribe(command: UnsubscribeCommand): Channel {
@@ -90,7 +185,7 @@ export class Subscriptions {
     if (!isChannel(name)) throw unknownChannel(name)
     const timeframe = CHANNELS[name].timeframe ? command.timeframe : undefined
     for (const pattern of new Set(symbols))
-      this.#rules.add({ channel: name, source, pattern, timeframe, wanted: false, depth: 0, first: false })
+      this.#rules.add({ channel: name, source, pattern, timeframe, wanted: false, ...NOTHING_ASKED })
     this.#part(
       [...this.#grants].filter(([topic, grant]) => grant.asked && !this.#rules.of(topic)).map(([t]) => t),
     )
@@ -99,9 +194,10 @@ export class Subscriptions {
 
   list(): { subscriptions: SubscriptionEntry[]; topics: string[] } {
     const entries = new Map<string, SubscriptionEntry>()
-    for (const { channel, source, pattern, timeframe, depth } of this.#rules.wanted()) {
+    for (const { channel, source, pattern, timeframe, depth, filter, conflateMs } of this.#rules.wanted()) {
       const granted = channel === 'orderbook' ? echo(Math.min(depth, this.#tierDepth())) : undefined
-      const key = `${channel}|${source}|${timeframe}|${granted}`
+      const conflation = this.#conflation(CHANNELS[channel].class, conflateMs)
+      const key = `${channel}|${source}|${timeframe}|${granted}|${conflation}|${filter?.key}`
       const entry = entries.get(key)
       if (entry) entry.symbols.push(pattern)
       else
@@ -110,7 +206,8 @@ export class Subscriptions {
           ...(source === undefined ? {} : { source }),
           symbols: [pattern],
           ...(timeframe === undefined ? {} : { timeframe }),
-          conflateMs: 0,
+          ...(filter ? { filters: filter.asked } : {}),
+          conflateMs: conflation,
           ...(granted === undefined ? {} : { depth: granted }),
         })
     }
@@ -120,10 +217,14 @@ export class Subscriptions {
 
   /** The newest that was sent of each topic. */
   *heads(): Iterable<[Topic, Position]> {
-    for (const [topic, { view }] of this.#grants) {
-      const position = view && this.#outbox.position(view)
+    for (const [topic, grant] of this.#grants) {
+      const position = this.#positionOf(grant)
       if (position) yield [topic, position]
     }
+  }
+
+  #positionOf({ view, catchUp }: Grant): Position | undefined {
+    return view ? this.#outbox.position(view) : catchUp?.position
   }
 
   /** A topic that has its first event: joined if a rule wants it. */
@@ -132,7 +233,7 @@ export class Subscriptions {
     if (!rule || this.#grants.get(topic)?.asked || !this.#mayHave(topic)) return
     if (this.#ports.limits.symbols(this.#identity, 1)) {
       this.#asked++
-      this.#join(new Map([[topic, rule]]))
+      void this.#join(new Map([[topic, rule]]))
     } else if (!this.#toldLimit.has(rule)) {
       this.#toldLimit.add(rule)
       this.#refuse(this.#overLimit(`${rule.pattern} has more topics now`))
@@ -154,15 +255,20 @@ export class Subscriptions {
     }
     this.#part(lost, false)
     const kept = [...this.#grants].filter(([, grant]) => grant.asked).map(([topic]) => topic)
-    this.#join(new Map(kept.flatMap((topic) => [[topic, this.#rules.of(topic)!]])))
+    void this.#join(new Map(kept.flatMap((topic) => [[topic, this.#rules.of(topic)!]])))
     return lost
   }
 
   close(): void {
     this.#ports.limits.symbols(this.#identity, -this.#asked)
     this.#outbox.close()
-    for (const { feed } of this.#grants.values()) this.#feeds.release(feed)
+    this.#closed = true
+    for (const { feed, catchUp } of this.#grants.values()) {
+      catchUp?.close()
+      this.#feeds.release(feed)
+    }
     this.#grants.clear()
+    this.#filters.close()
   }
 
   #channelOf(name: string): Channel {
@@ -233,29 +339,66 @@ export class Subscriptions {
     return command.depth === undefined ? undefined : echo(depthOf(command))
   }
 
-  /** Each in the shape of its rule; what has that shape already goes on as it is. */
-  #join(joins: ReadonlyMap<Topic, Rule>): void {
+  #shapeFor(topic: Topic, { depth, filter, conflateMs }: Rule): Shape {
+    const conflation = this.#conflation(topic.class, conflateMs)
+    return shapeOf(topic.channel === 'orderbook' ? this.#depthFor(topic, depth) : 0, filter, conflation)
+  }
+
+  /** Events are never thinned. */
+  #conflation(channelClass: ChannelClass, askedMs: number): number {
+    return channelClass === 'event' ? 0 : Math.max(askedMs, this.#identity.tier.conflateMs)
+  }
+
+  /**
+   * Each in the shape of its rule; what has that shape already goes on as it is, unless it begins anew. `from`: topics
+   * without a begin of their own begin there. Resolves when they have caught up.
+   */
+  #join(
+    joins: ReadonlyMap<Topic, Rule>,
+    begins: ReadonlyMap<Topic, Begin> = NONE,
+    from?: Micros,
+  ): Promise<unknown> {
     this.#feeds.fanout.flush()
-    const opens: [Topic, Grant, Rule, Position | undefined][] = []
+    const opens: {
+      topic: Topic
+      grant: Grant
+      begin: Begin | undefined
+      first: boolean
+      after: Position | undefined
+    }[] = []
     const leaves: View[] = []
     for (const [topic, rule] of joins) {
       const known = this.#grants.get(topic)
-      const depth = topic.channel === 'orderbook' ? this.#depthFor(topic, rule.depth) : 0
-      if (known?.asked && known.depth === depth) continue
+      const shape = this.#shapeFor(topic, rule)
+      const begin = begins.get(topic) ?? this.#beginAt(from, topic, shape)
+      const same = known?.shape.key === shape.key && !begin
+      if (known?.asked && same) continue
       if (!known?.asked) this.#count(topic, 1)
-      const after = known?.view && this.#outbox.position(known.view)
+      const after = known && this.#positionOf(known)
       // What came along so far goes on: its newest event is not sent a second time.
-      if (known && after && known.depth === depth) {
+      if (known && after && same) {
         known.asked = true
         continue
       }
       if (known?.view) leaves.push(known.view)
-      opens.push([topic, { feed: this.#feeds.feed(topic), depth, asked: true }, rule, after])
+      known?.catchUp?.close()
+      const grant: Grant = { feed: this.#feeds.feed(topic), shape, asked: true }
+      opens.push({ topic, grant, begin, first: rule.first || begin === 'latest', after })
     }
     if (leaves.length > 0) this.#outbox.leave(leaves)
-    for (const [topic, grant, rule, after] of opens) this.#open(topic, grant, rule.first, after)
+    const caughtUp = opens.map(({ topic, grant, begin, first, after }) =>
+      this.#open(topic, grant, begin, first, after),
+    )
     for (const { feed } of leaves) this.#feeds.release(feed)
-    for (const source of new Set(opens.map(([topic]) => topic.source))) this.#followSource(source)
+    for (const source of new Set(opens.map(({ topic }) => topic.source))) this.#followSource(source, begins)
+    return Promise.all(caughtUp)
+  }
+
+  #beginAt(from: Micros | undefined, topic: Topic, shape: Shape): CatchUp | undefined {
+    if (from === undefined) return undefined
+    const entitlement = this.#ports.auth.entitled(this.#identity, topic)
+    const oldest = entitlement.allowed ? Math.ceil(entitlement.oldest * 1_000) : from
+    return new CatchUp(this.#feeds, this.#feeds.feed(topic), shape, Math.max(from, oldest))
   }
 
   #depthFor(topic: Topic, asked: number): number {
@@ -263,24 +406,45 @@ export class Subscriptions {
     return Math.min(asked, this.#tierDepth(), entitlement.allowed ? entitlement.depth : 0)
   }
 
-  #open(topic: Topic, grant: Grant, first: boolean, after?: Position): void {
+  #open(
+    topic: Topic,
+    grant: Grant,
+    begin: Begin | undefined,
+    first: boolean,
+    after?: Position,
+  ): Promise<void> | undefined {
     this.#grants.set(topic, grant)
+    if (begin && begin !== 'latest') return this.#catchUp(grant, begin)
     grant.feed.whenLive(() => {
       if (this.#grants.get(topic) !== grant) {
         this.#feeds.release(grant.feed)
         return
       }
-      grant.view = this.#feeds.view(grant.feed, grant.depth)
+      grant.view = this.#feeds.view(grant.feed, grant.shape)
       this.#outbox.join(grant.view, first, after)
       this.#feeds.tellNotice(grant.feed, this.#outbox)
     })
   }
 
-  /** The events of a source come with its topics: only what happens from now on. */
-  #followSource(source: string): void {
+  #catchUp(grant: Grant, catchUp: CatchUp): Promise<void> {
+    grant.catchUp = catchUp
+    this.#catchingUp = this.#catchingUp.then(() =>
+      catchUp.run(this.#outbox, (view) => {
+        grant.view = view
+        delete grant.catchUp
+        this.#feeds.tellNotice(grant.feed, this.#outbox)
+      }),
+    )
+    return this.#catchingUp
+  }
+
+  /** The events of a source come with its topics: only what happens from now on, or from where a resume stands. */
+  #followSource(source: string, begins: ReadonlyMap<Topic, Begin>): void {
     const topic = topicOf(source, 'source', source)
     if (this.#grants.has(topic) || !this.#mayHave(topic)) return
-    this.#open(topic, { feed: this.#feeds.feed(topic), depth: 0, asked: false }, false)
+    const begin = begins.get(topic)
+    const grant: Grant = { feed: this.#feeds.feed(topic), shape: PLAIN, asked: false }
+    void this.#open(topic, grant, begin, begin === 'latest')
   }
 
   #count(topic: Topic, change: 1 | -1): void {
@@ -306,9 +470,19 @@ export class Subscriptions {
       this.#grants.delete(topic)
       grants.push(grant)
     }
+    for (const { catchUp } of grants) catchUp?.close()
     this.#outbox.leave(grants.flatMap(({ view }) => view ?? []))
     for (const { feed } of grants) this.#feeds.release(feed)
   }
+}
+
+const NONE: ReadonlyMap<Topic, Begin> = new Map()
+const NOTHING_ASKED = { depth: 0, filter: undefined, conflateMs: 0, first: false }
+
+function timeOf(time: NonNullable<SubscribeCommand['from']>): Micros {
+  const micros = typeof time === 'number' ? time : parseTime(time)
+  if (micros === undefined) throw new FeedgateError('bad-request', 'field "from" is no time that there is')
+  return micros
 }
 
 function unknownChannel(name: string): FeedgateError {

@@ -1,7 +1,7 @@
 import type { TopicImage } from '../../cache/cache.ts'
 import { goesOn, isAfter, type Place, placeBefore } from '../../market/continuity.ts'
 import type { EncodedEvent } from '../../market/encoded-event.ts'
-import type { BookPayload } from '../../market/event.ts'
+import type { BookPayload, Micros } from '../../market/event.ts'
 import { OrderBook } from '../../market/order-book.ts'
 import type { Topic } from '../../market/topic.ts'
 import { signals } from '../../signals.ts'
@@ -52,8 +52,7 @@ export class TopicFeed implements Position {
   readonly #log: Log
   #live = false
   #closed = false
-  /** At or before the time of the event that it stands at; 0: not known. */
-  #receivedTime = 0
+  #receivedTime: Micros = 0
   /** How far the topic has come, as the cache tells. */
   #head = NOWHERE
   #held: EncodedEvent[] = []
@@ -85,6 +84,16 @@ export class TopicFeed implements Position {
   whenLive(act: () => void): void {
     if (this.#live) act()
     else this.#waiting.push(act)
+  }
+
+  /** At or before the time of the event that it stands at; 0: not known. */
+  get receivedTime(): Micros {
+    return this.#receivedTime
+  }
+
+  /** It stands: what its position says is what its readers have. */
+  get live(): boolean {
+    return this.#live
   }
 
   /** Somebody waits for it to be live. */

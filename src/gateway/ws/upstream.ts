@@ -1,15 +1,18 @@
 import type { CacheFeed, TopicImage } from '../../cache/cache.ts'
-import { chainFrom, isAfter, type Place } from '../../market/continuity.ts'
+import { chainFrom, goesOn, isAfter, type Place } from '../../market/continuity.ts'
 import { decodeEvent } from '../../market/decode.ts'
 import type { EncodedEvent } from '../../market/encoded-event.ts'
 import type { Micros } from '../../market/event.ts'
 import type { Topic } from '../../market/topic.ts'
+import type { Page, StoredBook } from '../../store/store.ts'
 import type { GatewayPorts } from '../gateway.ts'
 
 /** Reads of cache and store under way at a time, whatever the number of topics that need one; the others wait. */
 const MAX_READS = 16
 /** Events asked of the store at a time. */
 const PAGE = 2_000
+/** Events of a history read at a time: decoding them must not hold up what is live. */
+const HISTORY_PAGE = 1_000
 
 /** Where feeds get what they hold: images, and events that did not arrive. */
 export class Upstream {
@@ -63,15 +66,54 @@ export class Upstream {
   }
 
   async #stored(topic: Topic, after: Place, receivedTime: Micros): Promise<EncodedEvent[] | undefined> {
-    const { source, channel, subject, timeframe } = topic
+    const { items } = await this.#page(topic, receivedTime, PAGE)
+    return chainFrom(
+      after,
+      items.filter((event) => isAfter(event, after)),
+    )
+  }
+
+  /** Stored events from a time on, oldest first; `cursor`: as the page before gave it. */
+  history(topic: Topic, from: Micros, cursor?: string): Promise<Page<EncodedEvent>> {
+    return this.#read(() => this.#page(topic, from, HISTORY_PAGE, cursor))
+  }
+
+  /** The book as it stood at a time, as the store has it. */
+  bookAt(topic: Topic, at: Micros): Promise<StoredBook | undefined> {
+    return this.#read(() => this.#ports.store.bookAt(topic, at))
+  }
+
+  /**
+   * A time at which a read of the store begins that has all after the place: less than a second, if the place is later,
+   * before its event. Undefined: the place, or what follows it, lies before `oldest`, or the store has neither.
+   */
+  async locate(topic: Topic, place: Place, oldest: Micros, newest: Micros): Promise<Micros | undefined> {
+    const first = async (from: Micros) => (await this.#read(() => this.#page(topic, from, 1))).items[0]
+    const begin = await first(oldest)
+    if (!begin) return undefined
+    if (isAfter(begin, place)) return goesOn(place, begin) ? oldest : undefined
+    let [low, high] = [oldest, newest]
+    while (high - low > 1_000_000) {
+      const middle = Math.floor((low + high) / 2)
+      const event = await first(middle)
+      if (event && !isAfter(event, place)) low = middle
+      else high = middle
+    }
+    return low
+  }
+
+  async #page(topic: Topic, from: Micros, limit: number, cursor?: string): Promise<Page<EncodedEvent>> {
+    const { source, channel, subject, timeframe, tenant } = topic
     const page = await this.#ports.store.history({
-      ...{ source, channel, subject, from: receivedTime, limit: PAGE },
+      ...{ source, channel, subject, from, limit },
       ...(timeframe === undefined ? {} : { timeframe }),
+      ...(tenant === undefined ? {} : { tenant }),
+      ...(cursor === undefined ? {} : { cursor }),
     })
-    const events = page.items
-      .filter((event) => event.topic === topic && isAfter(event, after))
+    const items = page.items
+      .filter((event) => event.topic === topic)
       .map((event) => decodeEvent(topic, Buffer.from(event.body)))
-    return chainFrom(after, events)
+    return { items, next: page.next }
   }
 
   async #read<T>(read: () => Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 import type { EncodedEvent } from '../../market/encoded-event.ts'
 import type { Candle } from '../../market/event.ts'
 import { Outgoing, type Position } from './outgoing.ts'
+import type { Shape } from './shape.ts'
 import type { FeedReader, TopicFeed } from './topic-feed.ts'
 
 /** Takes what a view sends: a group of clients, or the outbox of one. */
@@ -24,13 +25,15 @@ export abstract class View implements FeedReader {
   /** Never used twice: groups are known by the ids of their views. */
   readonly id = ++lastId
   readonly feed: TopicFeed
+  readonly shape: Shape
   readonly takers = new Set<Taker>()
   last: Position | undefined
   /** What is left out is told by `latest`, which holds all of it: books. */
   readonly merges: boolean = false
 
-  constructor(feed: TopicFeed) {
+  constructor(feed: TopicFeed, shape: Shape) {
     this.feed = feed
+    this.shape = shape
   }
 
   /** What one who joins now is sent first, oldest first; what follows goes on from there. */
@@ -38,13 +41,20 @@ export abstract class View implements FeedReader {
   abstract take(event: EncodedEvent): void
   abstract reload(before: Position): void
 
+  /** Sends what is held back: whoever has every event up to where the feed stands may join then. */
+  settle(): void {}
+
+  /** Nobody follows it any more. */
+  close(): void {}
+
   resync(reason: string): void {
     const message = { type: 'resync', topic: this.feed.topic.publicId, reason }
     for (const taker of this.takers) taker.tell(message)
   }
 
-  protected send(event: EncodedEvent, slot: string | undefined, body: Buffer): void {
-    const item: ViewItem = new Outgoing<View>(this, event, event.receivedTime, slot, body, this.last)
+  protected send(event: EncodedEvent, slot: string | undefined, body: Buffer, conflated = false): void {
+    const { receivedTime } = event
+    const item: ViewItem = new Outgoing<View>(this, event, receivedTime, slot, body, this.last, conflated)
     this.last = { epoch: event.epoch, seq: event.seq }
     for (const taker of this.takers) taker.take(item)
   }
@@ -53,14 +63,21 @@ export abstract class View implements FeedReader {
 /** Every channel but books: the event's own bytes. */
 export class EventView extends View {
   latest(): readonly ViewItem[] {
-    return Array.from(
-      this.feed.values.values(),
+    return this.newest().map(
       (event) => new Outgoing<View>(this, event, event.receivedTime, slotOf(event), event.bytes),
     )
   }
 
+  /** Of what the feed has, what passes the filter. */
+  protected newest(): EncodedEvent[] {
+    const { filter } = this.shape
+    const values = [...this.feed.values.values()]
+    return filter ? values.filter((event) => filter.passes(event)) : values
+  }
+
   take(event: EncodedEvent): void {
-    this.send(event, slotOf(event), event.bytes)
+    const { filter } = this.shape
+    if (!filter || filter.passes(event)) this.send(event, slotOf(event), event.bytes)
   }
 
   reload(before: Position): void {
@@ -73,7 +90,7 @@ function isAfter(one: Position, other: Position): boolean {
 }
 
 /** A closed candle has a slot of its own: it is never replaced, and never dropped. */
-function slotOf(event: EncodedEvent): string | undefined {
+export function slotOf(event: EncodedEvent): string | undefined {
   if (event.type === 'ohlcv' && (event.payload as Candle).closed) return `closed|${event.epoch}|${event.seq}`
   return event.key
 }

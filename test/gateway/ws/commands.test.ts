@@ -60,9 +60,6 @@ describe('a message that is wrong', () => {
   })
 
   it.each([
-    ['conflateMs above 0', { ...subscribe, id: 5, conflateMs: 100 }],
-    ['filters', { ...subscribe, id: 5, filters: { minVolume: '0.5' } }],
-    ['from', { ...subscribe, id: 5, from: '2026-11-22T10:00:00Z' }],
     ['replay', replay({ id: 5 })],
     ['replay.pause', { type: 'replay.pause', id: 5 }],
   ])('is not the one that asks for %s: well-formed, it is refused with 422', async (_what, message) => {
