@@ -63,6 +63,8 @@ export type Decoded =
       readonly requestId?: number
       readonly subscription?: Subscription
       readonly reason: string
+      /** The request came too soon after others, and is made again later; nothing is wrong with it. */
+      readonly tooMany?: true
     }
   /**
    * The venue stopped carrying this subscription for a while, on a connection that lives: what came meanwhile is not

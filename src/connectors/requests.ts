@@ -87,6 +87,16 @@ export class Requests {
     return []
   }
 
+  /** What a refusal of one request too many is about is asked for again. */
+  postpone(answer: { requestId?: number }): void {
+    const id = answer.requestId ?? this.#unanswered.keys().next().value
+    const batch = id === undefined ? [] : this.#take(id)
+    for (const subscription of batch) this.#held.delete(subscriptionKey(subscription))
+    this.#wishes.unshift(
+      ...batch.map((subscription) => ({ act: 'subscribe', subscription, alone: false }) as const),
+    )
+  }
+
   #take(id: number): readonly Subscription[] {
     const batch = this.#unanswered.get(id) ?? []
     this.#unanswered.delete(id)

@@ -12,6 +12,8 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
 const MAX_FRAME_BYTES = 32 * 1024 * 1024
 /** A peer that does not answer our close frame is cut off. */
 const CLOSE_TIMEOUT_MS = 1_000
+/** Nothing is asked for so long of a venue that was asked too much, whatever limits it tells. */
+const TOO_MANY_MS = 1_000
 
 /** The one socket session of all venues; what differs between them is in `venue`. */
 export function openSession(venue: Venue, route: string, options: LinkOptions, sink: LinkSink): Link {
@@ -184,6 +186,11 @@ class Session implements Link {
           this.#sink.decoded({ kind: 'acknowledged', subscription }, receivedTime, frame)
         return
       case 'refused':
+        if (update.tooMany) {
+          this.#requests.postpone(update)
+          this.#sendIn(TOO_MANY_MS)
+          return
+        }
         for (const subscription of this.#requests.refused(update))
           this.#sink.decoded({ kind: 'refused', subscription, reason: update.reason }, receivedTime, frame)
         this.#send()
@@ -207,16 +214,21 @@ class Session implements Link {
       }
       const waitMs = Math.max(this.#pacer.waitMs(), this.#requestPacer?.waitMs() ?? 0)
       if (waitMs > 0) {
-        this.#sendTimer = setTimeout(() => {
-          this.#sendTimer = undefined
-          this.#send()
-        }, waitMs)
+        this.#sendIn(waitMs)
         return
       }
       this.#frames.shift()
       this.#requestPacer?.spend()
       this.#write(frame)
     }
+  }
+
+  #sendIn(ms: number): void {
+    clearTimeout(this.#sendTimer)
+    this.#sendTimer = setTimeout(() => {
+      this.#sendTimer = undefined
+      this.#send()
+    }, ms)
   }
 
   #write(frame: string): void {

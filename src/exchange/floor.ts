@@ -71,12 +71,17 @@ export class Floor {
 
   /** True: the request is not served. */
   #excess(client: Client, limit: LimitName, message: unknown): boolean {
-    const { wire, enforce } = this.#parts
+    const { enforce } = this.#parts
     if (!enforce) return false
+    this.#refuse(client, limit, message)
+    return true
+  }
+
+  #refuse(client: Client, limit: LimitName, message: unknown): void {
+    const { wire } = this.#parts
     const frames = wire.limits.excess?.(limit, message)
     if (frames) for (const frame of frames) client.send(frame)
     else client.terminate()
-    return true
   }
 
   #answer(client: Client, request: Request, message: unknown): void {
@@ -88,7 +93,7 @@ export class Floor {
     const excess = this.#parts.limits.subscribe(client, request.asks.length, subscribing)
     if (excess && this.#excess(client, excess, message)) return
     if (this.#parts.injections.take('rate-limited', { connection: client.id })) {
-      this.#excess(client, 'subscribes', message)
+      this.#refuse(client, 'subscribes', message)
       return
     }
     if (subscribing) this.#subscribe(client, request)
@@ -221,7 +226,12 @@ export class Floor {
   #sendFaulty(client: Client, feed: Feed, text: string, market: Market): void {
     const { injections, wire } = this.#parts
     const recorded = wire.dialect.read(text)
-    const matter: Matter = recorded.book ? 'book' : recorded.trade ? 'trade' : 'other'
+    // Trades of Kraken v1 have no ids to be read.
+    const matter: Matter = recorded.book
+      ? 'book'
+      : recorded.trade || feed.name.startsWith('trade|')
+        ? 'trade'
+        : 'other'
     const occasion = { symbol: market.symbol, connection: client.id, matter }
     const ask = client.asks.get(feed.name)
     if (ask && !ask.zombie && injections.take('zombie', occasion)) ask.zombie = true

@@ -12,6 +12,8 @@ export interface Truth {
   readonly symbol: string
   /** Steps so far. */
   readonly seq: number
+  /** Of the last step, if it was one. */
+  readonly trade: MarketTrade | undefined
   /** The book now. `depth`: levels a side; default all. */
   book(depth?: number): TruthBook
   /** The book after so many steps; 0: as it began. */
@@ -27,6 +29,9 @@ export function createTruth(market: Market): Truth {
     symbol: market.symbol,
     get seq() {
       return market.seq
+    },
+    get trade() {
+      return market.trade
     },
     book: (depth) => topOf(market, depth),
     bookAt: (seq, depth) => topOf(market.at(seq), depth),

@@ -4,7 +4,7 @@ import type { Gap } from '../market/event.ts'
 
 /** Holes of one topic that wait for their turn; what comes beyond them stays a hole. */
 const MAX_WAITING = 16
-/** A venue that does not answer is asked again, ever more slowly, so often. */
+/** A venue that does not answer, or has not yet what is wanted, is asked again, ever more slowly, so often. */
 const ATTEMPTS = 6
 
 export type FetchTrades = (wanted: TradesWanted, signal: AbortSignal) => Promise<FetchedTrades>
@@ -13,7 +13,9 @@ export type FetchTrades = (wanted: TradesWanted, signal: AbortSignal) => Promise
 export interface BackfillTarget {
   /** Publishes a trade if it is new. */
   trade(trade: DecodedEvent): void
-  /** All that the gap told of is there now. */
+  /** Is all that the gap told of there, as far as can be known? */
+  isWhole(gap: Gap): boolean
+  /** It is. */
   repaired(gap: Gap): void
 }
 
@@ -53,26 +55,27 @@ export class Backfill {
   async #run(): Promise<void> {
     this.#running = true
     for (let hole = this.#waiting[0]; hole; hole = this.#waiting[0]) {
-      const fetched = await this.#fetchPatiently(hole.wanted)
+      await this.#repairPatiently(hole)
       if (this.#ended.signal.aborted) return
-      for (const trade of fetched?.trades ?? []) this.#target.trade(trade)
-      if (fetched?.complete) this.#target.repaired(hole.gap)
       this.#waiting.shift()
     }
     this.#running = false
   }
 
-  async #fetchPatiently(wanted: TradesWanted): Promise<FetchedTrades | undefined> {
+  async #repairPatiently({ gap, wanted }: Hole): Promise<void> {
     const { signal } = this.#ended
-    for (let attempt = 0; attempt < ATTEMPTS && !signal.aborted; attempt++) {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       if (attempt > 0)
         await delay(this.#retryMs * 2 ** (attempt - 1), undefined, { signal }).catch(() => undefined)
-      try {
-        return await this.#fetch(wanted, signal)
-      } catch {
-        // The venue does not answer, or refuses for now: the next attempt may go through.
+      // A venue that does not answer, refuses for now or is late may have them at the next attempt.
+      const fetched = await this.#fetch(wanted, signal).catch(() => undefined)
+      if (signal.aborted) return
+      for (const trade of fetched?.trades ?? []) this.#target.trade(trade)
+      if (fetched && !fetched.complete) return
+      if (fetched && this.#target.isWhole(gap)) {
+        this.#target.repaired(gap)
+        return
       }
     }
-    return undefined
   }
 }

@@ -54,8 +54,8 @@ export class MergedTrades {
         this.#up[side] = true
       },
       interrupted: () => this.#interrupted(side),
-      malformed: (receivedTime) => {
-        if (!this.#up[otherOf(side)]) this.#keeper.malformed(receivedTime)
+      malformed: () => {
+        if (!this.#up[otherOf(side)]) this.#keeper.malformed()
       },
       lastTrade: (id, receivedTime) => this.#keeper.lastTrade(id, receivedTime),
       takenOver: (lost) => {

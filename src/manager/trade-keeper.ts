@@ -5,6 +5,7 @@ import { Backfill, type FetchTrades } from './backfill.ts'
 import type { Keeper, Role, StateListener } from './keeper.ts'
 import type { Patience } from './patience.ts'
 import type { Position } from './positions.ts'
+import { Repeats } from './repeats.ts'
 import type { Output } from './topic-writer.ts'
 import { idAfter, idBefore, parseVenueId } from './venue-ids.ts'
 
@@ -37,7 +38,7 @@ interface LastTrade {
 /**
  * Each trade once, by the venue's id; where ids grow by one, a jump is a hole, declared before the trade behind it.
  * What the venue gives again of a hole follows later, flagged `backfilled`, and when that was all of it, the gap once
- * more with `repairedBy`. A late trade that fills a hole is published too.
+ * more with `repairedBy`. A late trade that fills a hole is published too. Trades without ids are told by their times.
  */
 export class TradeKeeper implements Keeper {
   readonly #writer: Output
@@ -55,7 +56,10 @@ export class TradeKeeper implements Keeper {
   #seenSince = performance.now()
   /** The highest id; undefined where ids prove nothing. */
   #high: VenueId | undefined
-  #interrupted: boolean
+  /** Something may be missing since the last trade, and why. */
+  #doubt: string | undefined
+  /** Of trades without ids. */
+  readonly #repeats = new Repeats()
   /** A heartbeat told of a trade that we do not have yet. */
   #awaited: { id: VenueId; since: Micros } | undefined
 
@@ -67,12 +71,13 @@ export class TradeKeeper implements Keeper {
     this.#now = now
     const ids = stored?.tradeIds ?? []
     this.#seen = new Set(ids)
-    this.#interrupted = writer.epoch !== null
+    if (writer.epoch !== null) this.#doubt = 'reconnect'
     for (const id of ids) this.#raise(parseVenueId(id))
     if (stored) this.#last = { id: ids.at(-1), time: stored.receivedTime - TIME_SLACK }
     if (fetch)
       this.#backfill = new Backfill(fetch, patience.backfillMs, {
         trade: (trade) => this.#backfilled(trade),
+        isWhole: (gap) => this.#isWhole(gap),
         repaired: (gap) => this.#writer.gap({ ...gap, repairedBy: 'backfill' }, { receivedTime: now() }),
       })
   }
@@ -82,7 +87,7 @@ export class TradeKeeper implements Keeper {
     const id = payload.type === 'trade' ? payload.id : undefined
     // Two connections are told apart by id; without one, only one of them counts.
     if (id === undefined && role === 'old') return false
-    if (id !== undefined && !this.#isNew(id)) return role === 'next'
+    if (id === undefined ? this.#isRepeat(update) : !this.#isNew(id)) return role === 'next'
     const time = sourceTime ?? receivedTime
     this.#declareHole({ id, time }, receivedTime, flags)
     this.#writer.write(payload, { receivedTime, sourceTime, flags, venueSeq })
@@ -105,6 +110,7 @@ export class TradeKeeper implements Keeper {
     if (!this.#contiguous || last === undefined) return
     if (this.#high === undefined) {
       this.#high = last
+      this.#last ??= { id, time: receivedTime - TIME_SLACK }
       return
     }
     const awaited = this.#awaited
@@ -122,21 +128,22 @@ export class TradeKeeper implements Keeper {
   }
 
   interrupted(): void {
-    this.#interrupted = this.#writer.epoch !== null
+    if (this.#writer.epoch !== null) this.#doubt = 'reconnect'
     this.#awaited = undefined
   }
 
-  /** Where ids are contiguous the next trade shows the hole, with its ids. */
-  malformed(receivedTime: Micros): void {
-    if (!this.#contiguous && this.#writer.epoch !== null)
-      this.#writer.gap({ reason: 'malformed' }, { receivedTime })
+  /** The next trade shows the hole: with its ids where they are contiguous, else it is one whatever comes. */
+  malformed(): void {
+    if (!this.#contiguous && this.#writer.epoch !== null) this.#doubt ??= 'malformed'
   }
 
   takenOver(lost: boolean): void {
     if (lost) this.interrupted()
   }
 
-  acknowledged(): void {}
+  acknowledged(): void {
+    this.#repeats.expect()
+  }
 
   close(): void {
     this.#backfill?.close()
@@ -163,14 +170,31 @@ export class TradeKeeper implements Keeper {
     return true
   }
 
+  #isRepeat({ payload, sourceTime }: DecodedEvent): boolean {
+    if (payload.type !== 'trade' || sourceTime === undefined) return false
+    const { price, size, side } = payload
+    if (!this.#repeats.isRepeat(sourceTime, `${price} ${size} ${side}`)) return false
+    // What follows begins with what is known: nothing was missed.
+    if (this.#doubt === 'reconnect') this.#doubt = undefined
+    return true
+  }
+
+  /** Venues may be slower by REST than on their streams. Of what is too much to remember they are believed. */
+  #isWhole({ fromVenueSeq, toVenueSeq }: Gap): boolean {
+    if (fromVenueSeq === undefined || toVenueSeq === undefined) return true
+    if (BigInt(toVenueSeq) - BigInt(fromVenueSeq) >= WINDOW) return true
+    for (let id = fromVenueSeq; id <= toVenueSeq; id = idAfter(id)) if (!this.knows(String(id))) return false
+    return true
+  }
+
   #declareHole(next: LastTrade, receivedTime: Micros, flags: readonly Flag[] | undefined): void {
     const number = this.#contiguous && next.id !== undefined ? parseVenueId(next.id) : undefined
-    const interrupted = this.#interrupted
-    this.#interrupted = false
+    const reason = this.#doubt
+    this.#doubt = undefined
     if (number === undefined || this.#high === undefined) {
-      if (interrupted) this.#repair(this.#writer.gap({ reason: 'reconnect' }, { receivedTime, flags }), next)
+      if (reason !== undefined) this.#repair(this.#writer.gap({ reason }, { receivedTime, flags }), next)
     } else if (number > idAfter(this.#high)) {
-      this.#hole(interrupted ? 'reconnect' : 'sequence', idBefore(number), receivedTime, flags, next)
+      this.#hole(reason ?? 'sequence', idBefore(number), receivedTime, flags, next)
     } else if (number < this.#high && BigInt(this.#high) - BigInt(number) >= WINDOW) {
       // No late trade comes so late: the venue counts anew, or an id was absurd. What lies between, nobody can say.
       this.#writer.gap({ reason: 'sequence' }, { receivedTime, flags })

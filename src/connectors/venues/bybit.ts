@@ -382,7 +382,8 @@ function answer(json: JsonObject): Decoded {
   const requestId = id === undefined || id === '' ? undefined : Number(id)
   const reason = asText(json.ret_msg) ?? 'refused'
   if (json.success === true || /already subscribed/i.test(reason)) return { kind: 'acknowledged', requestId }
-  return { kind: 'refused', requestId, reason }
+  const isTooMany = /too frequent|too many/i.test(reason)
+  return { kind: 'refused', requestId, reason, ...(isTooMany && { tooMany: true as const }) }
 }
 
 /** `u` grows by one; whatever else comes is a hole, or the same again. */

@@ -237,6 +237,7 @@ class CoinbaseDecoder implements Decoder {
     const reason = said.join(': ') || 'error'
     const name = /(\S+) is not a valid product/.exec(reason)?.[1]
     const symbol = name === undefined ? undefined : this.#context.symbolOf(name)
+    if (/rate limit/i.test(reason)) return [{ kind: 'refused', reason, tooMany: true }]
     if (symbol === undefined) return [{ kind: 'refused', reason }]
     return CHANNELS.map((channel) => ({ kind: 'refused', subscription: { channel, symbol }, reason }))
   }

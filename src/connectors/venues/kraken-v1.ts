@@ -25,7 +25,7 @@ import {
   unreadable,
   type Venue,
 } from '../venue.ts'
-import { DEPTHS, LIMITS, OpenCandles, OURS, TIMEFRAME_OF, TIMEFRAMES } from './kraken.ts'
+import { DEPTHS, LIMITS, OpenCandles, OURS, refusalOf, statusOf, TIMEFRAME_OF, TIMEFRAMES } from './kraken.ts'
 import { parsePairs, v1Pair } from './kraken-rest.ts'
 
 /** The pair of a book message, also of one with a broken beginning. */
@@ -239,11 +239,13 @@ class KrakenV1Decoder implements Decoder {
         return { kind: 'heartbeat' }
       case 'subscriptionStatus':
         return this.#subscriptionStatus(json)
+      case 'systemStatus':
+        return statusOf(asText(json.status))
       case 'error':
-        return { kind: 'refused', ...requestOf(json), reason: asText(json.errorMessage) ?? 'error' }
+        return { ...refusalOf(asText(json.errorMessage) ?? 'error'), ...requestOf(json) }
       default:
         // A pong is no proof that data still comes.
-        return { kind: 'ignored', what: event === 'systemStatus' || event === 'pong' ? event : 'type' }
+        return { kind: 'ignored', what: event === 'pong' ? event : 'type' }
     }
   }
 
@@ -261,7 +263,7 @@ class KrakenV1Decoder implements Decoder {
         : requestOf(json)
     return status === 'subscribed'
       ? { kind: 'acknowledged', ...subscription }
-      : { kind: 'refused', ...subscription, reason: asText(json.errorMessage) ?? 'refused' }
+      : { ...refusalOf(asText(json.errorMessage) ?? 'refused'), ...subscription }
   }
 
   #of(pair: string | undefined, read: (symbol: string) => Decoded): Decoded {

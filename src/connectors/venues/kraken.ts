@@ -205,7 +205,7 @@ class KrakenDecoder implements Decoder {
       case 'heartbeat':
         return [{ kind: 'heartbeat' }]
       case 'status':
-        return [{ kind: 'ignored', what: 'status' }]
+        return [statusOf(asText(fieldsOf(data[0] ?? {}, ['system'])[0]))]
       default:
         return this.#answer(json)
     }
@@ -302,7 +302,7 @@ class KrakenDecoder implements Decoder {
       // An error names the pair, but not the channel: a pair that Kraken does not have, it has in no channel.
       return symbol !== undefined && /pair not supported/i.test(reason)
         ? everything(symbol).map((subscription) => ({ kind: 'refused', subscription, reason }))
-        : [{ kind: 'refused', requestId, reason }]
+        : [{ ...refusalOf(reason), requestId }]
     }
     const channel = isObject(result) ? OURS[asText(result.channel) ?? ''] : undefined
     if (!isObject(result) || !channel || symbol === undefined) return [{ kind: 'ignored', what: 'answer' }]
@@ -316,6 +316,17 @@ class KrakenDecoder implements Decoder {
     const symbol = this.#context.symbolOf(name)
     return symbol === undefined ? { kind: 'ignored', what: 'symbol' } : read(symbol)
   }
+}
+
+export function refusalOf(reason: string): Extract<Decoded, { kind: 'refused' }> {
+  return { kind: 'refused', reason, ...(/exceeded msg rate/i.test(reason) && { tooMany: true as const }) }
+}
+
+/** Whether it closes its connections for a maintenance it does not say; new ones are made in time, then. */
+export function statusOf(system: string | undefined): Decoded {
+  return system === 'maintenance'
+    ? { kind: 'shutdown', reason: 'the venue announced a maintenance' }
+    : { kind: 'ignored', what: 'status' }
 }
 
 /** All that can be subscribed to of a symbol. */

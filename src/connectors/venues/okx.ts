@@ -55,6 +55,9 @@ const OURS: ReadonlyMap<string, Channel> = new Map([
   ['liquidation-orders', 'liquidations'],
 ])
 
+/** "Requests too frequent". */
+const TOO_FREQUENT = '60014'
+
 const KIND_OF_MARKET = { SWAP: /-SWAP$/, FUTURES: /-\d{6}$/ }
 
 /** What a subscription asks for, as arguments in JSON. Liquidations come for all instruments of a kind together. */
@@ -333,7 +336,7 @@ class OkxDecoder implements Decoder {
       case 'subscribe':
         return isObject(json.arg) ? this.#acknowledged(json.arg) : [{ kind: 'ignored', what: 'answer' }]
       case 'error':
-        return [this.#refused(asText(json.msg) ?? 'error', requestId)]
+        return [this.#refused(asText(json.msg) ?? 'error', asText(json.code), requestId)]
       case 'notice':
         return [{ kind: 'shutdown', reason: 'the venue announced that it closes the connection' }]
       default:
@@ -356,7 +359,8 @@ class OkxDecoder implements Decoder {
   }
 
   /** `Wrong URL or channel:tickers,instId:BTC-XYZ doesn't exist. Please use the correct URL, …` */
-  #refused(reason: string, requestId: number | undefined): Decoded {
+  #refused(reason: string, code: string | undefined, requestId: number | undefined): Decoded {
+    if (code === TOO_FREQUENT) return { kind: 'refused', requestId, reason, tooMany: true }
     const [, channel, name] = /channel:([\w-]{1,64}),\s*instId:([\w-]{1,64})/.exec(reason) ?? []
     const subscription =
       channel === undefined || name === undefined ? undefined : this.#subscription(channel, name)

@@ -1,0 +1,87 @@
+import type { Connectors } from '../../src/connectors/connector.ts'
+import { loadVenues } from '../../src/connectors/registry.ts'
+import type { Venue } from '../../src/connectors/venue.ts'
+import { venueConnector } from '../../src/connectors/venue-connector.ts'
+import { PATIENCE, type Patience } from '../../src/manager/patience.ts'
+
+/**
+ * How impatient a gateway of these tests is. `calm`: nothing happens by itself while a busy machine is slow. `brisk`: what
+ * is silent is noticed soon.
+ */
+export type Pace = 'calm' | 'brisk'
+
+/** So long a venue may be silent, ms. */
+const SILENT_MS = { calm: 5_000, brisk: 1_000 } as const
+
+/** What waits for REST gets as long as ever. */
+const CALM: Patience = {
+  ...PATIENCE,
+  sweepMs: 25,
+  heartbeatGraceMs: 200,
+  rebuildBaseMs: 10,
+  rebuildCapMs: 200,
+  soundMs: 200,
+  backfillMs: 50,
+  handoverMs: 1_000,
+  healthyMs: 300,
+}
+
+export const IMPATIENT: Patience = {
+  ...CALM,
+  doubtMs: 600,
+  maxDoubtMs: 2_400,
+  answerMs: 1_000,
+  deliveryMs: 400,
+  silenceMs: 400,
+  maxWaitMs: 1_600,
+  graceMs: 200,
+}
+
+export const PATIENCE_OF: Readonly<Record<Pace, Patience>> = { calm: CALM, brisk: IMPATIENT }
+
+const venues = await loadVenues()
+
+/** How many times faster time goes for a venue in these tests. */
+export function scaleOf(kind: string, pace: Pace = 'brisk'): number {
+  return venues.get(kind)!.heartbeat.silentMs / SILENT_MS[pace]
+}
+
+/** The venue, whose heartbeats and limits are those of compressed time; all else is as it is. */
+export function hurriedConnectors(kind: string, pace: Pace = 'brisk'): Connectors {
+  const connector = venueConnector(hurried(venues.get(kind)!, scaleOf(kind, pace)))
+  return {
+    kinds: [kind],
+    prepare: async () => {},
+    exchanges: () => [],
+    connectorFor: (wanted) => (wanted === kind ? connector : undefined),
+  }
+}
+
+function hurried(venue: Venue, scale: number): Venue {
+  const { heartbeat, limits } = venue
+  const { ping, quietMs } = heartbeat
+  const faster = <L extends { readonly perMs: number }>(limit: L): L => ({
+    ...limit,
+    perMs: limit.perMs / scale,
+  })
+  return {
+    ...venue,
+    heartbeat: {
+      silentMs: heartbeat.silentMs / scale,
+      ...(ping && { ping: { ...ping, everyMs: ping.everyMs / scale } }),
+      ...(quietMs && {
+        quietMs: (subscription) => {
+          const ms = quietMs(subscription)
+          return ms === undefined ? undefined : ms / scale
+        },
+      }),
+    },
+    limits: {
+      ...limits,
+      messagesPerSecond: limits.messagesPerSecond * scale,
+      connects: faster(limits.connects),
+      ...(limits.requests && { requests: faster(limits.requests) }),
+      ...(limits.rest && { rest: faster(limits.rest) }),
+    },
+  }
+}

@@ -1,0 +1,273 @@
+import type { ExchangeFault, InjectOptions } from '../../src/exchange/exchange.ts'
+import type { Pace } from './hurry.ts'
+import { type FaultRun, pause, type VenueId } from './run.ts'
+
+/** What a client is told, besides data. Nothing: it notices nothing. */
+export interface Cell {
+  /** Of the topics of the symbol that the fault concerns, as `FaultRun.seen` says it. */
+  readonly sees?: readonly string[]
+  /** States of the source after it was connected. */
+  readonly source?: readonly string[]
+  /** Messages end in the dead-letter topic. */
+  readonly letters?: true
+  /** Why the fault cannot be at this venue, or cannot be told there; then nothing is tried. */
+  readonly not?: string
+}
+
+export interface FaultCase {
+  readonly name: string
+  /** Of a whole connection: clients of every symbol are told the same. Else those of others are told nothing. */
+  readonly all?: true
+  /** Wrong from the beginning, or made so by `act` when all is live. */
+  readonly from?: (symbol: string) => readonly InjectOptions[]
+  readonly act?: (run: FaultRun, symbol: string) => void | Promise<void>
+  /** Steps of the markets before anybody connects. */
+  readonly history?: number
+  readonly pace?: Pace
+  /** Of the exchange; default as the connector's. */
+  readonly timeScale?: number
+  readonly cells: Readonly<Record<VenueId, Cell>>
+}
+
+function every(cell: Cell, others: Partial<Record<VenueId, Cell>> = {}): Record<VenueId, Cell> {
+  return {
+    ...{ binance: cell, 'binance-futures': cell, bybit: cell, coinbase: cell },
+    ...{ kraken: cell, 'kraken-v1': cell, okx: cell },
+    ...others,
+  }
+}
+
+const not = (why: string): Cell => ({ not: why })
+const sees = (...all: string[]): Cell => ({ sees: all })
+
+const NOTHING: Cell = {}
+const SEQUENCE = sees('orderbook: gap sequence')
+const CHECKSUM = sees('orderbook: gap checksum')
+const REBUILT = { kraken: CHECKSUM, 'kraken-v1': CHECKSUM }
+const REPAIRED = sees('trades: gap sequence, repaired')
+const NO_PROOF = not('its books have neither numbers nor checksums')
+const NO_IDS = not('its trades have no ids')
+const IDS_JUMP = not('its trade ids are not contiguous')
+
+/** One message of the symbol, when a few have passed. */
+const message =
+  (fault: ExchangeFault, matter: 'book' | 'trade', count = 1) =>
+  async (run: FaultRun, symbol: string) => {
+    const injected = run.exchange.inject({ fault, symbol, matter, after: 2, count })
+    for (let steps = 0; injected.hits < count; steps += 2) {
+      if (steps > 400) throw new Error(`${fault} did not happen`)
+      await run.step(2)
+    }
+    await run.step(6)
+  }
+
+/** Every connection, and steps of the market that nobody hears of. */
+const connections = (fault: ExchangeFault) => async (run: FaultRun) => {
+  run.exchange.inject({ fault, count: run.exchange.connections.length })
+  run.burst(24)
+  await pause(10)
+}
+
+/** Refused while the connections are cut, and what was missed cannot be asked for either. */
+const refusal = (fault: ExchangeFault, where: 'handshake' | 'rest') => async (run: FaultRun) => {
+  const count = where === 'handshake' ? 2 : Number.POSITIVE_INFINITY
+  const injected = run.exchange.inject({ fault, where, count, retryAfterS: 0.1, ms: 300 })
+  await connections('hard-cut')(run)
+  await pause(320)
+  injected.end()
+}
+
+const RECONNECTED: Cell = {
+  sees: ['orderbook: gap reconnect', 'trades: gap reconnect, repaired', 'ticker: gap reconnect'],
+  source: ['reconnecting'],
+}
+const STALE: Cell = { ...RECONNECTED, source: ['stale', 'reconnecting'] }
+
+/** Kraken sends its last 50 trades again with each subscription: after so short a break nothing is missing. */
+function unlessKraken(cell: Cell): Record<VenueId, Cell> {
+  const complete = { ...cell, sees: ['orderbook: gap reconnect', 'ticker: gap reconnect'] }
+  return every(cell, { kraken: complete, 'kraken-v1': complete })
+}
+
+export const CASES: readonly FaultCase[] = [
+  {
+    name: 'one book message is left out',
+    act: message('drop', 'book'),
+    cells: every(SEQUENCE, { ...REBUILT, coinbase: NO_PROOF }),
+  },
+  {
+    name: 'one trade is left out',
+    act: message('drop', 'trade'),
+    cells: every(REPAIRED, { bybit: IDS_JUMP, 'kraken-v1': NO_IDS }),
+  },
+  { name: 'a book message comes twice', act: message('duplicate', 'book'), cells: every(NOTHING) },
+  {
+    name: 'a trade comes twice',
+    act: message('duplicate', 'trade'),
+    cells: every(NOTHING, { 'kraken-v1': NO_IDS }),
+  },
+  {
+    name: 'a book message comes after the next',
+    act: message('reorder', 'book'),
+    cells: every(SEQUENCE, { ...REBUILT, coinbase: NO_PROOF }),
+  },
+  {
+    name: 'a trade comes after the next',
+    act: message('reorder', 'trade'),
+    cells: every(REPAIRED, { bybit: NOTHING, 'kraken-v1': NOTHING }),
+  },
+  {
+    name: 'a snapshot is older than the messages behind it',
+    history: 60,
+    from: (symbol) => [{ fault: 'old-snapshot', symbol }],
+    cells: every(SEQUENCE, { ...REBUILT, coinbase: NO_PROOF }),
+  },
+  {
+    name: 'a book is acknowledged and never sent',
+    pace: 'brisk',
+    from: (symbol) => [{ fault: 'zombie', symbol, matter: 'book' }],
+    cells: every(NOTHING, { binance: SEQUENCE, 'binance-futures': SEQUENCE }),
+  },
+  {
+    name: 'trades are acknowledged and never sent',
+    pace: 'brisk',
+    from: (symbol) => [{ fault: 'zombie', symbol, matter: 'trade' }],
+    cells: every(NOTHING),
+  },
+  {
+    name: 'a book that was sent is withheld',
+    pace: 'brisk',
+    act: async (run, symbol) => {
+      const withheld = run.exchange.inject({ fault: 'withheld', symbol, matter: 'book' })
+      for (let waited = 0; waited < 1_500; waited += 30) {
+        run.burst(2)
+        await pause(30)
+      }
+      withheld.end()
+    },
+    cells: every(sees('orderbook: gap no data')),
+  },
+  {
+    name: 'pongs, and nothing else',
+    pace: 'brisk',
+    all: true,
+    act: connections('pongs-only'),
+    cells: unlessKraken(STALE),
+  },
+  {
+    name: 'a connection is half open',
+    pace: 'brisk',
+    all: true,
+    act: connections('half-open'),
+    cells: unlessKraken(STALE),
+  },
+  {
+    name: 'a shutdown is announced',
+    all: true,
+    timeScale: 10,
+    act: async (run) => {
+      run.exchange.inject({ fault: 'shutdown', count: run.exchange.connections.length })
+      await run.step(80)
+      await pause(400)
+    },
+    cells: every(NOTHING, {
+      bybit: not('it announces nothing'),
+      coinbase: not('it announces nothing'),
+    }),
+  },
+  {
+    name: 'a connection is cut within a frame',
+    all: true,
+    act: connections('cut'),
+    cells: unlessKraken(RECONNECTED),
+  },
+  {
+    name: 'a connection is reset',
+    all: true,
+    act: connections('hard-cut'),
+    cells: unlessKraken(RECONNECTED),
+  },
+  ...(['429', '418', '451'] as const).flatMap((fault): FaultCase[] => [
+    {
+      name: `HTTP ${fault} to connects`,
+      all: true,
+      act: refusal(fault, 'handshake'),
+      cells: unlessKraken(RECONNECTED),
+    },
+    {
+      name: `HTTP ${fault} to requests`,
+      all: true,
+      act: refusal(fault, 'rest'),
+      cells: unlessKraken(RECONNECTED),
+    },
+  ]),
+  {
+    name: 'a subscription is one too many',
+    all: true,
+    from: () => [{ fault: 'rate-limited' }],
+    cells: every(NOTHING, {
+      binance: { source: ['reconnecting'] },
+      'binance-futures': { source: ['reconnecting'] },
+    }),
+  },
+  {
+    name: 'a frame has two maps',
+    act: message('two-maps', 'book', 3),
+    cells: every(not('its frames have one'), { 'kraken-v1': NOTHING }),
+  },
+  {
+    name: 'a checksum is wrong',
+    act: message('corrupt', 'book'),
+    cells: every(not('it sends none'), { kraken: CHECKSUM, 'kraken-v1': CHECKSUM, okx: CHECKSUM }),
+  },
+  {
+    name: 'time and size of a book are absurd',
+    act: message('absurd', 'book', 2),
+    cells: every({ sees: ['orderbook: gap malformed'], letters: true }),
+  },
+  {
+    name: 'time and size of trades are absurd',
+    act: message('absurd', 'trade', 2),
+    cells: every(
+      { ...REPAIRED, letters: true },
+      {
+        bybit: { sees: ['trades: gap malformed, repaired'], letters: true },
+        'kraken-v1': { sees: ['trades: gap malformed'], letters: true },
+      },
+    ),
+  },
+  {
+    name: 'ids are above 2^53',
+    from: () => [{ fault: 'big-id' }],
+    act: message('drop', 'trade'),
+    cells: every(REPAIRED, { bybit: NOTHING, 'kraken-v1': NO_IDS }),
+  },
+  { name: 'sizes of a book have exponents', act: message('exponent', 'book', 3), cells: every(NOTHING) },
+  { name: 'sizes of trades have exponents', act: message('exponent', 'trade', 3), cells: every(NOTHING) },
+  {
+    name: 'one symbol is not known',
+    from: (symbol) => [{ fault: 'bad-symbol', symbol }],
+    cells: every(sees('orderbook: refused', 'trades: refused', 'ticker: refused')),
+  },
+  { name: 'a message is of an unknown type', act: message('unknown-type', 'book', 3), cells: every(NOTHING) },
+  {
+    name: 'one market is quiet',
+    pace: 'brisk',
+    act: async (run, symbol) => {
+      const quiet = run.exchange.inject({ fault: 'quiet', symbol })
+      for (let waited = 0; waited < 1_500; waited += 30) {
+        run.burst(2)
+        await pause(30)
+      }
+      quiet.end()
+    },
+    cells: every(NOTHING),
+  },
+  {
+    name: 'all markets are quiet',
+    pace: 'brisk',
+    all: true,
+    act: () => pause(2_000),
+    cells: every(NOTHING),
+  },
+]
