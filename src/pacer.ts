@@ -35,12 +35,23 @@ export class Pacer {
     return Math.max(1, Math.ceil(this.#acts.at(-1)!.at + this.#perMs - now))
   }
 
-  /** An act happened, whether or not it was allowed. */
-  spend(weight = 1): void {
+  /**
+   * An act happened, whether or not it was allowed. The answer may be called when it is known to have arrived at the venue,
+   * which counts it from then on.
+   */
+  spend(weight = 1): () => void {
     const now = this.#clock()
     this.#forget(now)
-    this.#acts.push({ at: now, weight })
+    const act = { at: now, weight }
+    this.#acts.push(act)
     this.#spent += weight
+    return () => {
+      const at = this.#acts.indexOf(act)
+      if (at >= 0) this.#acts.splice(at, 1)
+      else this.#spent += weight
+      act.at = this.#clock()
+      this.#acts.push(act)
+    }
   }
 
   #forget(now: number): void {

@@ -19,6 +19,25 @@ describe('the pacer', () => {
     expect(pacer.waitMs()).toBe(100)
   })
 
+  it('counts an act from when it is known to have arrived', () => {
+    let time = 0
+    const pacer = new Pacer(2, 1_000, () => time)
+    const arrived = pacer.spend()
+    time = 100
+    pacer.spend()
+    time = 400
+    arrived()
+    time = 1_000
+    expect(pacer.waitMs()).toBe(100)
+    time = 1_100
+    expect(pacer.waitMs()).toBe(0)
+    expect(pacer.waitMs(2)).toBe(300)
+    time = 2_000
+    // Forgotten meanwhile: it counts again all the same.
+    arrived()
+    expect(pacer.waitMs(2)).toBe(1_000)
+  })
+
   it('counts acts by their weight, and lets one through alone that weighs more than all', () => {
     let time = 0
     const pacer = new Pacer(100, 60_000, () => time)

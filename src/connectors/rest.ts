@@ -87,8 +87,8 @@ export class RestClient {
   async get(path: string, weight: number, signal: AbortSignal): Promise<string | undefined> {
     const waitMs = this.#waitMs(weight)
     if (waitMs > 0) throw this.#limited(waitMs)
-    this.#budget?.spend(weight)
-    const response = await this.#fetch(path, signal)
+    const arrived = this.#budget?.spend(weight)
+    const response = await this.#fetch(path, signal).finally(arrived)
     if (response.ok) return await readText(response, this.#origin)
     await response.body?.cancel()
     if (response.status === 404) return undefined

@@ -21,8 +21,9 @@ export class ConnectLimits {
     return Math.max(0, Math.ceil(silentUntil - performance.now()), pacer.waitMs())
   }
 
-  spend(connector: Connector, url: string | undefined): void {
-    this.#host(connector, url).pacer.spend()
+  /** The answer is to be called when the attempt came to something: the venue has counted it by then. */
+  spend(connector: Connector, url: string | undefined): () => void {
+    return this.#host(connector, url).pacer.spend()
   }
 
   /** The venue refused one for now. */

@@ -222,7 +222,7 @@ export class Lane {
 
   #open(): Connection {
     const { connector, options, limits, settings } = this.#host
-    limits.spend(connector, options.url)
+    const arrived = limits.spend(connector, options.url)
     const connection: Connection = {
       link: NO_LINK,
       openedAt: 0,
@@ -234,9 +234,15 @@ export class Lane {
     }
     try {
       connection.link = connector.open(this.route, options, {
-        opened: () => this.#opened(connection),
+        opened: () => {
+          arrived()
+          this.#opened(connection)
+        },
         decoded: (update, receivedTime, frame) => this.#decoded(connection, update, receivedTime, frame),
-        ended: (end) => this.#ended(connection, end),
+        ended: (end) => {
+          if (!connection.openedAt) arrived()
+          this.#ended(connection, end)
+        },
       })
     } catch (error) {
       // Such as a URL that is none.
