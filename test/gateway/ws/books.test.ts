@@ -4,33 +4,10 @@ import type { Level, Payload } from '../../../src/market/event.ts'
 import { bookChecksum } from '../../../src/market/order-book.ts'
 import type { Topic } from '../../../src/market/topic.ts'
 import { type Said, TestGateway, tier, until } from './gateway.ts'
+import { PlainBook } from './plain-book.ts'
 
 let gateway: TestGateway
 afterEach(() => gateway.stop())
-
-/** A client's own book: a map a side, as plain as can be. */
-class PlainBook {
-  readonly bids = new Map<string, string>()
-  readonly asks = new Map<string, string>()
-
-  apply(message: Said): void {
-    if (message.kind === 'snapshot') {
-      this.bids.clear()
-      this.asks.clear()
-    }
-    for (const side of ['bids', 'asks'] as const) {
-      for (const [price, size] of message[side] as [string, string][]) {
-        if (Number(size) === 0) this[side].delete(price)
-        else this[side].set(price, size)
-      }
-    }
-  }
-
-  top(side: 'bids' | 'asks', depth: number): Level[] {
-    const sorted = [...this[side]].sort(([one], [other]) => Number(one) - Number(other))
-    return (side === 'bids' ? sorted.reverse() : sorted).slice(0, depth)
-  }
-}
 
 const book = (kind: 'snapshot' | 'delta', bids: Level[], asks: Level[], depth = 0): Payload => ({
   type: 'orderbook',

@@ -10,11 +10,12 @@ import { createMemoryCache } from '../../../src/cache/memory.ts'
 import type { GatewayPorts } from '../../../src/gateway/gateway.ts'
 import { type ClientHub, createHub, type HubOptions } from '../../../src/gateway/ws/hub.ts'
 import { webSocketRoutes } from '../../../src/gateway/ws/routes.ts'
+import { BookFollower } from '../../../src/market/book-follower.ts'
 import { encodeEvent } from '../../../src/market/encode.ts'
 import type { EncodedEvent } from '../../../src/market/encoded-event.ts'
 import type { Envelope, Payload } from '../../../src/market/event.ts'
 import { type Topic, topicOf } from '../../../src/market/topic.ts'
-import type { Store } from '../../../src/store/store.ts'
+import type { HistoryQuery, Page, Store, StoredBook, StoredEvent } from '../../../src/store/store.ts'
 
 export const JWT_SECRET = 'test-jwt-secret-of-more-than-32-bytes'
 export const KEYS: Readonly<Record<TierName, string>> = {
@@ -31,6 +32,7 @@ export interface GatewayOptions {
   readonly cache?: Cache
   /** What the store answers; else it has nothing. */
   readonly history?: Store['history']
+  readonly bookAt?: Store['bookAt']
 }
 
 export const now = () => Math.round((performance.timeOrigin + performance.now()) * 1_000)
@@ -83,7 +85,10 @@ export class TestGateway {
         licence: (source: string) => this.sources.get(source),
       },
       cache: this.cache,
-      store: { history: options.history ?? (async () => ({ items: [], next: null })) },
+      store: {
+        history: options.history ?? (async () => ({ items: [], next: null })),
+        bookAt: options.bookAt ?? (async () => undefined),
+      },
       log: { debug: () => {}, info: () => {}, warn: log, error: log },
       demo: options.demo ?? true,
       version: '0.0.0',
@@ -228,3 +233,38 @@ export const trade = (id: number): Payload => ({
   size: '2',
   side: 'buy',
 })
+
+/** A store as far as clients see it: what was recorded, in pages. `record` is the recorder: it may lag behind. */
+export class RecordedEvents {
+  readonly events: EncodedEvent[] = []
+
+  record(events: readonly EncodedEvent[]): void {
+    this.events.push(...events)
+  }
+
+  readonly history = async (query: HistoryQuery): Promise<Page<StoredEvent>> => {
+    const { channel, source, subject, from = 0, limit, cursor = '0' } = query
+    const found = this.events.filter(
+      ({ topic, receivedTime }) =>
+        topic.channel === channel &&
+        topic.source === source &&
+        topic.subject === subject &&
+        topic.timeframe === query.timeframe &&
+        receivedTime >= from,
+    )
+    const end = Number(cursor) + limit
+    const items = found.slice(Number(cursor), end).map(({ topic, epoch, seq, receivedTime, bytes }) => ({
+      ...{ topic, epoch, seq, receivedTime, body: bytes.toString() },
+    }))
+    return { items, next: end < found.length ? String(end) : null }
+  }
+
+  readonly bookAt = async (topic: Topic, at: number): Promise<StoredBook | undefined> => {
+    const book = new BookFollower<EncodedEvent>()
+    for (const event of this.events) if (event.topic === topic && event.receivedTime <= at) book.apply(event)
+    const image = book.image()
+    if (!image) return undefined
+    const { bids, asks, depth, last } = image
+    return { bids, asks, depth, epoch: last.epoch, seq: last.seq, receivedTime: last.receivedTime }
+  }
+}
