@@ -26,6 +26,8 @@ export class Connections {
   readonly #laneHost: LaneHost
   readonly #connector: Connector
   readonly #lanes: Lane[] = []
+  /** Before the start. */
+  readonly #waiting: Feed[] = []
   #started = false
   #paused = false
   /** Monotonic ms. */
@@ -48,11 +50,34 @@ export class Connections {
 
   start(): void {
     this.#started = true
+    const routes = new Map<string, Feed[]>()
+    for (const feed of this.#waiting.splice(0)) {
+      const route = this.#connector.route(feed.subscription)
+      const feeds = routes.get(route)
+      if (feeds) feeds.push(feed)
+      else routes.set(route, [feed])
+    }
+    for (const [route, feeds] of routes) this.#deal(route, feeds)
     if (this.#lanes.length === 0) this.#addLane('')
     for (const lane of this.#lanes) lane.start()
   }
 
+  /** To no more connections than are needed, by turns: the busiest markets are mostly named first. */
+  #deal(route: string, feeds: readonly Feed[]): void {
+    const { subscriptionsPerLink, booksPerLink = subscriptionsPerLink } = this.#connector
+    const isBook = ({ subscription }: Feed) => subscription.channel === 'orderbook'
+    const books = feeds.filter(isBook)
+    const count = Math.ceil(Math.max(feeds.length / subscriptionsPerLink, books.length / booksPerLink))
+    const lanes = Array.from({ length: count }, () => this.#addLane(route))
+    const others = feeds.filter((feed) => !isBook(feed))
+    for (const [turn, feed] of [...books, ...others].entries()) lanes[turn % count]!.add(feed)
+  }
+
   add(feed: Feed): void {
+    if (!this.#started) {
+      this.#waiting.push(feed)
+      return
+    }
     const route = this.#connector.route(feed.subscription)
     const lane = this.#lanes.find((one) => one.route === route && one.hasRoomFor(feed))
     if (lane) {
@@ -60,7 +85,7 @@ export class Connections {
       return
     }
     const added = this.#addLane(route)
-    if (this.#started) added.start()
+    added.start()
     added.add(feed)
   }
 

@@ -51,7 +51,7 @@ describe('many subscriptions', () => {
       const subscriptions = [{ channel: 'orderbook', symbols, limit: 100 } as const]
       const upstream = await start([sourceAt(exchange, { subscriptions })])
       await until('all live', () => allLive(upstream), 15_000)
-      expect(exchange.connections.map(({ streams }) => streams.length)).toEqual([100, 100, 50])
+      expect(exchange.connections.map(({ streams }) => streams.length)).toEqual([84, 83, 83])
       expect(exchange.violations).toEqual([])
     },
   )
