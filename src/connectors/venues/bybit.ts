@@ -404,7 +404,7 @@ export const venue: Venue = {
   ...DEPTHS,
   limits: {
     // None is told.
-    messagesPerSecond: 10,
+    messagesPerSecond: 20,
     // Their topics have 21,000 characters at most, of up to 30 each, and a spot ticker is two.
     subscriptionsPerConnection: 300,
     booksPerConnection: 100,
