@@ -163,6 +163,7 @@ interface Figures {
 /** Looks that every client gets every event of its topic, once. */
 class Tally {
   readonly #last = new Array<number>(SYMBOLS.length).fill(0)
+  taken = 0
   lost = 0
   doubled = 0
 
@@ -171,6 +172,7 @@ class Tally {
       const last = this.#last[symbol]!
       if (id <= last) this.doubled++
       else {
+        this.taken++
         this.lost += id - last - 1
         this.#last[symbol] = id
       }
@@ -198,14 +200,11 @@ async function measure(
   const figures: Figures[] = []
   for (const rate of RATES) {
     await venue.run(rate, WARM_UP_SECONDS)
-    await delay(1_000)
-    tally.take(await listeners.arrivals())
+    await arrivalsOf(listeners, tally, venue)
     const before = usageOf(parts, servers)
     await venue.run(rate, SECONDS)
     const after = usageOf(parts, servers)
-    await delay(1_000)
-    const arrivals = await listeners.arrivals()
-    tally.take(arrivals)
+    const arrivals = await arrivalsOf(listeners, tally, venue)
     const [p50, p99, max] = percentiles(arrivals.map(({ whole }) => whole / 1_000))
     const cores = Object.fromEntries(
       Object.entries(after).map(([name, seconds]) => [name, (seconds - before[name]!) / SECONDS]),
@@ -220,6 +219,21 @@ async function measure(
   venue.close()
   return figures
 }
+
+/** Of all events sent so far; of those that come at all. */
+async function arrivalsOf(listeners: Listeners, tally: Tally, venue: Venue): Promise<Arrival[]> {
+  const all: Arrival[] = []
+  for (let silent = 0; silent < 5_000 && tally.taken + tally.lost < totalOf(venue); silent += 250) {
+    await delay(250)
+    const some = await listeners.arrivals()
+    tally.take(some)
+    if (some.length > 0) silent = 0
+    for (const arrival of some) all.push(arrival)
+  }
+  return all
+}
+
+const totalOf = ({ ids }: Venue) => ids.reduce((sum, id) => sum + id, 0)
 
 function pidsOf(engines: Engines): Record<string, number> {
   const parts: Record<string, number> = {}
@@ -247,7 +261,7 @@ async function check(
   venue: Venue,
   { stored }: Running,
 ): Promise<void> {
-  const sent = venue.ids.reduce((sum, id) => sum + id, 0)
+  const sent = totalOf(venue)
   let rows = await stored?.()
   for (let left = 50; stored && rows! < sent && left > 0; left--) {
     await delay(200)
