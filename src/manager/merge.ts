@@ -36,6 +36,7 @@ export function mergeFeeds(
     const trades = new MergedTrades(
       host,
       createTradeKeeper(host.writer, contexts[0], fetch, () => {}),
+      connector.tradeRules,
     )
     const feedOf = (side: Side) =>
       new Feed(subscription, {

@@ -1,52 +1,57 @@
-import type { DecodedEvent } from '../connectors/connector.ts'
+import type { DecodedEvent, TradeRules } from '../connectors/connector.ts'
 import type { Micros, VenueId } from '../market/event.ts'
-import type { Keeper, Role, StateListener } from './keeper.ts'
+import type { Keeper, StateListener } from './keeper.ts'
 import { type MergeHost, otherOf, type Side } from './sides.ts'
 import type { TradeKeeper } from './trade-keeper.ts'
 import { parseVenueId } from './venue-ids.ts'
 
-/** Trades that wait behind a hole; one more, and the hole is declared. */
+/** Trades that wait for the other side; one more, and none of them waits any longer. */
 const MAX_HELD = 10_000
 
-interface Held {
+interface Arrival {
   readonly side: Side
-  readonly number: VenueId
   readonly update: DecodedEvent
   readonly receivedTime: Micros
+  readonly id: string | undefined
+  /** The id, where those of a symbol are contiguous. */
+  readonly number: VenueId | undefined
+}
+
+interface Held extends Arrival {
   /** Monotonic ms. */
   readonly until: number
 }
 
 /**
- * Trades of two sides, through one keeper, which takes each id once: the first copy is published at once. Where ids are
- * contiguous, a trade behind a hole waits a moment for the other side's copy of what is missing. Elsewhere nothing was
- * missed when a side ends if the other has delivered, or still delivers, the last trade that was published.
+ * Trades of two sides, through one keeper, which takes each id once: the first copy is published at once. A trade waits,
+ * for a moment, only where something may lie before it that the other side has: where ids are contiguous, behind a hole;
+ * elsewhere, when its side is new and nothing that it said has come from the other as well, for only that shows that
+ * nothing lies between what is published and what it says.
  */
 export class MergedTrades {
   readonly #host: MergeHost
   readonly #keeper: TradeKeeper
+  readonly #contiguous: boolean
   /** Its subscription is taken, on a connection that lives. */
   readonly #up = [false, false]
-  /** It delivered the last trade that was published. */
-  readonly #reached = [false, false]
+  /** Of ids that are not contiguous: what it says goes on where something ends that was published. */
+  readonly #joined = [false, false]
   readonly #closed = [false, false]
-  #last: string | undefined
-  /** A side ended when the other had not reached the last trade. */
-  #doubted = false
-  /** By id; at most `MAX_HELD`. */
+  /** By number, else as they came; at most `MAX_HELD`. */
   readonly #held: Held[] = []
   #timer: NodeJS.Timeout | undefined
 
-  constructor(host: MergeHost, keeper: TradeKeeper) {
+  constructor(host: MergeHost, keeper: TradeKeeper, { contiguousIds }: TradeRules) {
     this.#host = host
     this.#keeper = keeper
+    this.#contiguous = contiguousIds
   }
 
   /** What the feed of that side takes for its keeper. */
   keeperOf(side: Side, changed: StateListener): Keeper {
     return {
       received: (update, receivedTime, role) => {
-        if (update.kind === 'event') this.#received(side, update, receivedTime, role)
+        if (update.kind === 'event') this.#received(this.#arrival(side, update, receivedTime))
         changed('live')
         return role === 'next'
       },
@@ -55,7 +60,8 @@ export class MergedTrades {
       },
       interrupted: () => this.#interrupted(side),
       malformed: () => {
-        if (!this.#up[otherOf(side)]) this.#keeper.malformed()
+        this.#joined[side] = false
+        if (!this.#carries(otherOf(side))) this.#keeper.malformed()
       },
       lastTrade: (id, receivedTime) => this.#keeper.lastTrade(id, receivedTime),
       takenOver: (lost) => {
@@ -65,67 +71,88 @@ export class MergedTrades {
     }
   }
 
-  #received(side: Side, update: DecodedEvent, receivedTime: Micros, role: Role): void {
-    this.#up[side] = true
+  #arrival(side: Side, update: DecodedEvent, receivedTime: Micros): Arrival {
     const id = update.payload.type === 'trade' ? update.payload.id : undefined
+    const number = this.#contiguous && id !== undefined ? parseVenueId(id) : undefined
+    return { side, update, receivedTime, id, number }
+  }
+
+  #received(arrival: Arrival): void {
+    const { side, id } = arrival
+    this.#up[side] = true
     if (id !== undefined && this.#keeper.knows(id)) {
-      if (id !== this.#last) return
-      this.#reached[side] = true
-      this.#doubted = false
+      this.#join(side)
       return
     }
-    const number = id === undefined ? undefined : parseVenueId(id)
-    if (number !== undefined && this.#keeper.leaps(number)) {
-      const until = performance.now() + this.#host.patience.sideMs
-      if (this.#up[otherOf(side)]) {
-        this.#hold({ side, number, update, receivedTime, until })
+    if (this.#mustWait(arrival)) {
+      if (this.#carries(otherOf(side))) {
+        this.#hold(arrival)
         return
       }
       this.#declare()
     }
-    this.#publish(side, update, receivedTime, role)
-    if (this.#held.length > 0 && this.#release()) this.#host.filled(side)
+    this.#publish(arrival)
+    if (this.#held.length === 0) return
+    if (this.#contiguous) {
+      if (this.#release()) this.#host.filled(side)
+    } else if (this.#held.some((held) => held.id === id)) this.#join(otherOf(side))
   }
 
-  #publish(side: Side, update: DecodedEvent, receivedTime: Micros, role: Role): void {
-    if (this.#doubted) this.#keeper.interrupted()
-    this.#doubted = false
-    this.#keeper.received(update, receivedTime, role)
-    this.#last = update.payload.type === 'trade' ? update.payload.id : undefined
-    this.#reached[side] = true
-    this.#reached[otherOf(side)] = false
+  #mustWait({ side, number }: Arrival): boolean {
+    return this.#contiguous ? number !== undefined && this.#keeper.leaps(number) : !this.#joined[side]
+  }
+
+  /** Would it have what the other side lacks? */
+  #carries(side: Side): boolean {
+    return this.#up[side]! && (this.#contiguous || this.#joined[side]!)
+  }
+
+  /** It said what was published: all that it says behind that goes on from there. */
+  #join(side: Side): void {
+    if (this.#contiguous || this.#joined[side]) return
+    this.#joined[side] = true
+    this.#declare()
+  }
+
+  #publish({ side, id, update, receivedTime }: Arrival): void {
+    if (id !== undefined && this.#keeper.knows(id)) return
+    if (!this.#contiguous && !this.#joined[side]) {
+      // Published trades go on with this side; what was missed before, nobody knows.
+      this.#keeper.interrupted()
+      this.#joined[side] = true
+      this.#joined[otherOf(side)] = false
+    }
+    this.#keeper.received(update, receivedTime, 'current')
     this.#host.first(side)
   }
 
   #interrupted(side: Side): void {
-    const other = otherOf(side)
-    this.#up[side] = this.#reached[side] = false
-    if (this.#up[other]) {
-      this.#doubted ||= !this.#reached[other]
-      return
-    }
-    this.#doubted = false
+    this.#up[side] = this.#joined[side] = false
+    if (this.#carries(otherOf(side))) return
     this.#declare()
-    this.#keeper.interrupted()
+    if (!this.#up[otherOf(side)]) this.#keeper.interrupted()
   }
 
-  #hold(entry: Held): void {
+  #hold(arrival: Arrival): void {
     const held = this.#held
+    const { number } = arrival
     let at = held.length
-    while (at > 0 && held[at - 1]!.number > entry.number) at--
-    if (held[at - 1]?.number === entry.number) return
-    held.splice(at, 0, entry)
+    if (number !== undefined) {
+      while (at > 0 && held[at - 1]!.number! > number) at--
+      if (held[at - 1]?.number === number) return
+    }
+    held.splice(at, 0, { ...arrival, until: performance.now() + this.#host.patience.sideMs })
     if (held.length > MAX_HELD) this.#declare()
     else this.#timer ??= setTimeout(this.#overdue, this.#host.patience.sideMs)
   }
 
-  /** Publishes what is behind no hole any more; true: there was some. */
+  /** Publishes what need not wait any more; true: there was some. */
   #release(): boolean {
     const held = this.#held
     const before = held.length
-    for (let next = held[0]; next && !this.#keeper.leaps(next.number); next = held[0]) {
+    for (let next = held[0]; next && !this.#mustWait(next); next = held[0]) {
       held.shift()
-      this.#publish(next.side, next.update, next.receivedTime, 'current')
+      this.#publish(next)
     }
     clearTimeout(this.#timer)
     const first = held[0]
@@ -133,25 +160,24 @@ export class MergedTrades {
     return held.length < before
   }
 
-  /** Neither side has what is missing: the keeper declares the hole. */
+  /** The other side did not have it: the keeper declares the hole. */
   #overdue = (): void => {
     const first = this.#held.shift()
     if (!first) return
-    this.#publish(first.side, first.update, first.receivedTime, 'current')
+    this.#publish(first)
     this.#release()
   }
 
-  /** All holes at once: there is nobody to wait for. */
+  /** Publishes all that waits, with every hole. */
   #declare(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    for (const { side, update, receivedTime } of this.#held.splice(0))
-      this.#publish(side, update, receivedTime, 'current')
+    for (const held of this.#held.splice(0)) this.#publish(held)
   }
 
   #close(side: Side): void {
     this.#closed[side] = true
-    this.#up[side] = this.#reached[side] = false
+    this.#up[side] = this.#joined[side] = false
     if (!this.#closed[otherOf(side)]) return
     this.#declare()
     this.#keeper.close()

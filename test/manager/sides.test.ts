@@ -305,6 +305,20 @@ describe.each(['kraken', 'binance', 'okx'])('the ticker of two hosts of %s', (ve
 })
 
 describe('sides', () => {
+  it('that are silent do not stand for what the other missed', async () => {
+    const pair = await duel('bybit')
+    pair.b.inject({ fault: 'pongs-only', count: pair.b.connections.length })
+    await pair.step(5)
+    cut(pair.a)
+    for (const exchange of [pair.a, pair.b]) exchange.advance(20)
+    await until('its new connection', () => streamsOf(pair.a) >= 3)
+    await pair.step(10)
+    await until('the gap', () => pair.gaps('trades').length > 0)
+    expect(pair.gaps('trades')[0]).toBe('trades: reconnect')
+    expectSound(pair)
+    await expectAllTrades(pair)
+  })
+
   it('are refused of what nobody knows to say the same twice', async () => {
     const sides = [{ url: 'ws://127.0.0.1:1' }, { url: 'ws://127.0.0.1:2' }]
     await expect(startUpstream([{ id: 'b', kind: 'simulator', sides }])).rejects.toMatchObject({
