@@ -138,6 +138,8 @@ export interface BookRules {
    * that gets them); `rest`: `fetchBook` gets them.
    */
   readonly snapshots: 'stream' | 'rest'
+  /** Asking for a book again on the same connection costs little, and shows by its snapshot whether a silent one is right. */
+  readonly resends?: true
   /**
    * Does this message follow a book whose last update id is `local`? `old`: drop it; `gap`: something is missing and
    * the book must be rebuilt. `fresh`: the book is a snapshot to which nothing was applied yet: a message may then reach

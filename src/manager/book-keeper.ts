@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { BookRules, DecodedBook } from '../connectors/connector.ts'
 import { FeedgateError } from '../errors.ts'
 import type { BookPayload, Level, Micros, VenueId } from '../market/event.ts'
@@ -58,6 +59,8 @@ export class BookKeeper implements Keeper {
   #ahead: Buffered[] = []
   /** The book was known before, and what came since is not: a gap is due before its next snapshot. */
   #interrupted: boolean
+  /** A snapshot was asked for to see whether the book is still right. */
+  #probing = false
   #checksumTime = 0
   #fetching: AbortController | undefined
   #retry: NodeJS.Timeout | undefined
@@ -120,6 +123,11 @@ export class BookKeeper implements Keeper {
     this.#stop()
   }
 
+  /** It is known, and proved by every message so far. */
+  get isLive(): boolean {
+    return this.#live
+  }
+
   /** A snapshot is on its way, or waits for its turn. */
   get isLoading(): boolean {
     return this.#fetching !== undefined
@@ -139,10 +147,23 @@ export class BookKeeper implements Keeper {
     const { fetch, patience } = this.#host
     const before = this.#local
     if (!fetch || !this.#live || before === undefined) return false
-    const snapshot = await fetch(depth, AbortSignal.timeout(patience.graceMs)).catch(() => undefined)
+    const snapshot = await fetch(depth, AbortSignal.timeout(patience.probeMs)).catch(() => undefined)
     if (snapshot?.last === undefined || snapshot.last <= before) return false
     await new Promise((resolve) => setTimeout(resolve, patience.graceMs).unref())
     return this.#live && this.#local === before
+  }
+
+  /** Asks the venue for the book again: it is right if the snapshot says the same, and then nobody sees it. */
+  probe(): void {
+    this.#probing = this.#live
+    this.#host.resubscribe()
+  }
+
+  /** The snapshot that belongs to a subscription did not come. True: the book that there was is built anew. */
+  undelivered(): boolean {
+    if (!this.#live || this.#host.rules.snapshots === 'rest') return false
+    this.#fail({ reason: 'no data' }, this.#host.now())
+    return true
   }
 
   /** The stream says nothing though the venue moved on. */
@@ -188,8 +209,10 @@ export class BookKeeper implements Keeper {
     this.#depth = depth()
     if (this.#interrupted) writer.gap({ reason: 'reconnect' }, { receivedTime, flags: update.flags })
     this.#interrupted = false
-    this.#book = new OrderBook(rules.truncates ? { truncateTo: this.#depth } : {})
-    this.#book.reset(update.bids, update.asks)
+    const book = new OrderBook(rules.truncates ? { truncateTo: this.#depth } : {})
+    book.reset(update.bids, update.asks)
+    if (this.#probing && this.#passes(book, update, receivedTime)) return
+    this.#book = book
     if (this.#disproved(update)) {
       this.#fail({ reason: this.#disproof }, receivedTime)
       return
@@ -203,6 +226,23 @@ export class BookKeeper implements Keeper {
     const asks = this.#book.top('asks', Number.POSITIVE_INFINITY)
     this.#write('snapshot', { ...update, bids, asks }, receivedTime, true)
     changed('live')
+  }
+
+  /** The probe: a snapshot that says the same goes no further, another one shows that something was withheld. */
+  #passes(book: OrderBook, { last, flags }: DecodedBook, receivedTime: Micros): boolean {
+    this.#probing = false
+    const same = (['bids', 'asks'] as const).every((side) => {
+      const [ours, theirs] = [this.#book, book].map((one) => one.top(side, Number.POSITIVE_INFINITY))
+      return isDeepStrictEqual(ours, theirs)
+    })
+    if (!same) {
+      this.#host.writer.gap({ reason: 'no data' }, { receivedTime, flags })
+      return false
+    }
+    this.#local = last
+    this.#fresh = true
+    this.#host.changed('live')
+    return true
   }
 
   #apply({ update, receivedTime }: Buffered): void {
@@ -339,6 +379,7 @@ export class BookKeeper implements Keeper {
 
   #stop(): void {
     this.#cancel()
+    this.#probing = false
     this.#live = false
     this.#local = undefined
     this.#book.clear()

@@ -58,6 +58,8 @@ export class Feed {
   #heardAt = 0
   #deliveryMs: number
   #silenceMs: number
+  /** It was asked for again only to see whether it is still right. */
+  #probed = false
 
   constructor(subscription: Subscription, context: FeedContext) {
     const { source, writers } = context
@@ -112,11 +114,16 @@ export class Feed {
   }
 
   received(update: DecodedEvent | DecodedBook, receivedTime: Micros, role: Role): boolean {
+    const takesOver = this.#keeper.received(update, receivedTime, role)
+    // Changes of a book whose snapshot did not come.
+    if (this.#keeper instanceof BookKeeper && !this.#keeper.isLive) return takesOver
     this.#delivered = true
     this.#heardAt = performance.now()
     this.#deliveryMs = this.#context.patience.deliveryMs
-    this.#silenceMs = this.#context.patience.silenceMs
-    return this.#keeper.received(update, receivedTime, role)
+    // The answer to a probe says nothing of the next one.
+    if (!this.#probed) this.#silenceMs = this.#context.patience.silenceMs
+    this.#probed = false
+    return takesOver
   }
 
   acknowledged(): void {
@@ -159,14 +166,14 @@ export class Feed {
   /** Called every second while its connection is open: an acknowledgement is no proof of data. True: asked again. */
   sweep(time: number): boolean {
     if (!this.link || this.isRefused) return false
-    if (this.#delivered) return this.#isSilenced(time)
+    if (this.#delivered) return this.#isSilenced(time) || this.#isProbed(time)
     // What waits for the limits of REST is not withheld.
     if (this.#keeper instanceof BookKeeper && this.#keeper.isLoading) this.#askedAt = time
     if (time - this.#askedAt < this.#deliveryMs) return false
     const what = this.#acknowledged ? 'acknowledged, but no data' : 'not acknowledged'
     const reason = `${what} within ${Math.round(this.#deliveryMs / 1_000)} s: asked again`
     this.#deliveryMs = Math.min(this.#deliveryMs * 2, this.#context.patience.maxWaitMs)
-    this.resubscribe()
+    if (!(this.#keeper instanceof BookKeeper && this.#keeper.undelivered())) this.resubscribe()
     this.#changed(this.#state, reason)
     return true
   }
@@ -184,9 +191,23 @@ export class Feed {
     return true
   }
 
+  /** A silent book that nothing else can prove is asked for again. */
+  #isProbed(time: number): boolean {
+    const { bookRules, fetchBook } = this.#context.connector
+    if (!(this.#keeper instanceof BookKeeper) || fetchBook || !bookRules.resends) return false
+    if (!this.#isSilent(time)) return false
+    this.#keeper.probe()
+    this.#probed = true
+    return true
+  }
+
   /** A book that can be compared with the venue's by another way, and is silent for so long that it should be. */
   isDoubtful(time: number): boolean {
-    if (!(this.#keeper instanceof BookKeeper) || !this.#context.connector.fetchBook) return false
+    const { fetchBook } = this.#context.connector
+    return this.#keeper instanceof BookKeeper && fetchBook !== undefined && this.#isSilent(time)
+  }
+
+  #isSilent(time: number): boolean {
     if (this.#state !== 'live' || time - Math.max(this.#heardAt, this.#askedAt) < this.#silenceMs)
       return false
     this.#silenceMs = Math.min(this.#silenceMs * 2, this.#context.patience.maxWaitMs)

@@ -14,7 +14,7 @@ const WINDOW = 10_000
 /** Of calmer markets those of two minutes, and more than a venue sends again (50): there may be thousands of them. */
 const CALM_WINDOW = 128
 const CALM_MS = 120_000
-/** The last known trade may have been made earlier than it was received, by so much at most, µs. */
+/** When a trade was made and when it was received lie so far apart at most, µs. */
 const TIME_SLACK = 60_000_000
 
 export interface TradeKeeperOptions {
@@ -32,7 +32,9 @@ export interface TradeKeeperOptions {
 /** The newest trade that is known. */
 interface LastTrade {
   readonly id?: string | undefined
-  readonly time: Micros
+  /** When it was made; where the venue does not tell, a time before which it was not, and one after which it was not. */
+  readonly earliest: Micros
+  readonly latest: Micros
 }
 
 /**
@@ -73,7 +75,7 @@ export class TradeKeeper implements Keeper {
     this.#seen = new Set(ids)
     if (writer.epoch !== null) this.#doubt = 'reconnect'
     for (const id of ids) this.#raise(parseVenueId(id))
-    if (stored) this.#last = { id: ids.at(-1), time: stored.receivedTime - TIME_SLACK }
+    if (stored) this.#last = { id: ids.at(-1), ...madeAbout(stored.receivedTime) }
     if (fetch)
       this.#backfill = new Backfill(fetch, patience.backfillMs, {
         trade: (trade) => this.#backfilled(trade),
@@ -88,8 +90,8 @@ export class TradeKeeper implements Keeper {
     // Two connections are told apart by id; without one, only one of them counts.
     if (id === undefined && role === 'old') return false
     if (id === undefined ? this.#isRepeat(update) : !this.#isNew(id)) return role === 'next'
-    const time = sourceTime ?? receivedTime
-    this.#declareHole({ id, time }, receivedTime, flags)
+    const made = sourceTime === undefined ? madeAbout(receivedTime) : exactly(sourceTime)
+    this.#declareHole({ id, ...made }, receivedTime, flags)
     this.#writer.write(payload, { receivedTime, sourceTime, flags, venueSeq })
     this.#changed('live')
     return role === 'next'
@@ -110,7 +112,7 @@ export class TradeKeeper implements Keeper {
     if (!this.#contiguous || last === undefined) return
     if (this.#high === undefined) {
       this.#high = last
-      this.#last ??= { id, time: receivedTime - TIME_SLACK }
+      this.#last ??= { id, ...madeAbout(receivedTime) }
       return
     }
     const awaited = this.#awaited
@@ -120,7 +122,7 @@ export class TradeKeeper implements Keeper {
     else if (receivedTime - awaited.since >= this.#heartbeatGrace) {
       this.#hole('sequence', awaited.id, receivedTime, undefined, {
         id: String(idAfter(awaited.id)),
-        time: receivedTime,
+        ...madeAbout(receivedTime),
       })
       this.#high = awaited.id
       this.#awaited = undefined
@@ -223,9 +225,9 @@ export class TradeKeeper implements Keeper {
     if (!gap || !last) return
     this.#backfill?.repair(gap, {
       ...(last.id !== undefined && { afterId: last.id }),
-      afterTime: last.time,
+      afterTime: last.earliest,
       ...(next.id !== undefined && { untilId: next.id }),
-      untilTime: next.time,
+      untilTime: next.latest,
     })
   }
 
@@ -233,4 +235,12 @@ export class TradeKeeper implements Keeper {
     if (!this.#contiguous || number === undefined) return
     if (this.#high === undefined || number > this.#high) this.#high = number
   }
+}
+
+function exactly(time: Micros) {
+  return { earliest: time, latest: time }
+}
+
+function madeAbout(receivedTime: Micros) {
+  return { earliest: receivedTime - TIME_SLACK, latest: receivedTime + TIME_SLACK }
 }

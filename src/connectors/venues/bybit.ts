@@ -422,7 +422,7 @@ export const venue: Venue = {
     quietMs: ({ channel, symbol }) =>
       channel === 'ticker' && routeOf(symbol) === 'spot' ? 15_000 : undefined,
   },
-  book: { snapshots: 'stream', truncates: false, follows },
+  book: { snapshots: 'stream', resends: true, truncates: false, follows },
   // Those of derivatives are UUIDs, those of spot are shared by all symbols.
   trades: { contiguousIds: false },
   route: ({ symbol }) => routeOf(symbol),

@@ -330,7 +330,7 @@ export const venue: Venue = {
     rest: { count: 10, perMs: 1_000 },
   },
   heartbeat: { silentMs: 10_000, ping: { everyMs: 4_000, frame: () => 'protocol' } },
-  book: { snapshots: 'stream', truncates: false },
+  book: { snapshots: 'stream', resends: true, truncates: false },
   trades: { contiguousIds: true },
   venueSymbol,
   subscribe: (subscriptions) => request('subscribe', subscriptions),

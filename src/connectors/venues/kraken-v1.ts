@@ -379,7 +379,7 @@ export const venue: Venue = {
   limits: LIMITS,
   // Their guide: nothing for 5 s is a dead connection. Heartbeats come each second, but only with a subscription.
   heartbeat: { silentMs: 5_000, ping: { everyMs: 2_000, frame: (id) => `{"event":"ping","reqid":${id}}` } },
-  book: { snapshots: 'stream', truncates: true, checksum: (book) => book.krakenChecksum() },
+  book: { snapshots: 'stream', resends: true, truncates: true, checksum: (book) => book.krakenChecksum() },
   // Its trades have no ids, so those fetched by REST could not be told from those that came.
   trades: { contiguousIds: false, withoutIds: true },
   venueSymbol,

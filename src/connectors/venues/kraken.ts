@@ -373,7 +373,7 @@ export const venue: Venue = {
     silentMs: 5_000,
     ping: { everyMs: 2_000, frame: (id) => `{"method":"ping","req_id":${id}}` },
   },
-  book: { snapshots: 'stream', truncates: true, checksum: (book) => book.krakenChecksum() },
+  book: { snapshots: 'stream', resends: true, truncates: true, checksum: (book) => book.krakenChecksum() },
   // "A sequence number, unique per book."
   trades: { contiguousIds: true },
   venueSymbol: (symbol) => venuePair(symbol, (base, quote) => `${base}/${quote}`),
