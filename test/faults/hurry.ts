@@ -28,11 +28,11 @@ const CALM: Patience = {
 
 export const IMPATIENT: Patience = {
   ...CALM,
-  doubtMs: 600,
-  maxDoubtMs: 2_400,
-  answerMs: 1_000,
+  doubtMs: 800,
+  maxDoubtMs: 3_200,
+  answerMs: 600,
   deliveryMs: 400,
-  silenceMs: 400,
+  silenceMs: 1_600,
   maxWaitMs: 1_600,
   graceMs: 200,
 }

@@ -128,6 +128,15 @@ export class FaultRun {
     return this.upstream.manager.status(SOURCE)!.topics
   }
 
+  get isConnected(): boolean {
+    return this.upstream.manager.status(SOURCE)!.state === 'connected'
+  }
+
+  /** Waits, while the markets stand still. */
+  async until(what: string, holds: () => boolean): Promise<void> {
+    await this.upstream.until(what, holds, SETTLE_MS)
+  }
+
   isRefused(channel: string, symbol: string): boolean {
     return this.topics.some(
       (one) => one.state === 'refused' && one.channel === channel && one.symbol === symbol,

@@ -113,7 +113,9 @@ export class TradeWatch {
     }
     const exact = this.#made.findIndex((trade) => trade.time === time)
     if (exact >= 0) return exact
-    return this.#made.findLastIndex((trade) => trade.price === price && trade.size === size)
+    return this.#made.findIndex(
+      (trade, place) => trade.price === price && trade.size === size && place > this.#newest,
+    )
   }
 
   get holes(): readonly Hole[] {
