@@ -7,6 +7,7 @@ import { signals } from '../signals.ts'
 import type { ConnectLimits } from './connect-limits.ts'
 import { Connections, severityOf } from './connections.ts'
 import { Feed, type FeedContext } from './feed.ts'
+import { InstrumentList } from './instrument-list.ts'
 import type {
   Notification,
   ReconnectSpec,
@@ -27,8 +28,6 @@ import type { TopicWriter, Writers } from './topic-writer.ts'
 
 /** Of a frame that could not be read, so much is kept. */
 const MAX_LETTER_BYTES = 64 * 1024
-const INSTRUMENTS_RETRY_MS = 300_000
-const INSTRUMENTS_REFRESH_MS = 3_600_000
 
 const RECONNECT: Required<ReconnectSpec> = {
   baseMs: 500,
@@ -78,11 +77,7 @@ export class Source {
   readonly #writer: TopicWriter
   readonly #sides: readonly SourceSide[]
   readonly #wanted = new Map<string, Wanted>()
-  readonly #ended = new AbortController()
-  /** As the venue lists them; undefined while no list is known. */
-  instruments: readonly Instrument[] | undefined
-  #symbols: ReadonlySet<string> | undefined
-  #instrumentsTimer: NodeJS.Timeout | undefined
+  readonly #instruments: InstrumentList
   #state: SourceState = 'connecting'
   #reason = 'starting'
   #attempt = 0
@@ -95,6 +90,10 @@ export class Source {
     this.topic = topicOf(spec.id, 'source', spec.id)
     this.#writer = context.writers.of(this.topic)
     this.#since = context.now()
+    this.#instruments = new InstrumentList(
+      (signal) => this.#fetchInstruments(signal),
+      (error) => this.#learned(error),
+    )
     this.#sides = spec.sides
       ? spec.sides.map((hosts, side) => this.#createSide(hosts, SIDE_NAMES[side]))
       : [this.#createSide(spec, undefined)]
@@ -134,6 +133,11 @@ export class Source {
     return this.#state
   }
 
+  /** As the venue lists them; undefined while no list is known. */
+  get instruments(): readonly Instrument[] | undefined {
+    return this.#instruments.items
+  }
+
   get licence(): 'open' | 'restricted' {
     return this.spec.licence ?? 'open'
   }
@@ -142,7 +146,7 @@ export class Source {
   start(): void {
     this.#publishState()
     for (const { connections } of this.#sides) connections.start()
-    void this.#learnInstruments()
+    if (this.connector.fetchInstruments) this.#instruments.start()
   }
 
   /** True: it is new. A deeper book than was asked so far is asked of the venue. */
@@ -192,7 +196,7 @@ export class Source {
 
   /** Does the venue's list of instruments, where one is known, lack the symbol? */
   lacks(symbol: string): boolean {
-    return this.#symbols !== undefined && !this.#symbols.has(symbol)
+    return this.#instruments.lacks(symbol)
   }
 
   rotate(): void {
@@ -225,8 +229,7 @@ export class Source {
 
   /** `tell`: as an event; not when the whole program ends. */
   close(reason: string, tell: boolean): void {
-    this.#ended.abort()
-    clearTimeout(this.#instrumentsTimer)
+    this.#instruments.close()
     for (const { connections } of this.#sides) connections.close(reason)
     for (const { merge } of this.#wanted.values()) merge?.close()
     this.#tellSides()
@@ -308,31 +311,19 @@ export class Source {
     this.#context.notify({ time: this.#context.now(), source: this.spec.id, what })
   }
 
-  /** In the background, again and again: the list grows, and everything works without it. */
-  async #learnInstruments(): Promise<void> {
-    const { connector } = this
-    if (!connector.fetchInstruments) return
-    let againMs = INSTRUMENTS_REFRESH_MS
-    try {
-      const instruments = await this.#fetchInstruments()
-      this.instruments = instruments
-      this.#symbols = new Set(instruments.map((instrument) => instrument.symbol))
-      this.#refuseSilent(`not among the instruments of ${connector.kind}`, (symbol) => this.lacks(symbol))
-    } catch (error) {
-      againMs = INSTRUMENTS_RETRY_MS
-      this.#context.log.debug(
-        { source: this.spec.id, error: (error as Error).message },
-        'no list of instruments',
+  #learned(error?: Error): void {
+    if (error)
+      this.#context.log.debug({ source: this.spec.id, error: error.message }, 'no list of instruments')
+    else
+      this.#refuseSilent(`not among the instruments of ${this.connector.kind}`, (symbol) =>
+        this.lacks(symbol),
       )
-    }
-    if (this.#ended.signal.aborted) return
-    this.#instrumentsTimer = setTimeout(() => void this.#learnInstruments(), againMs)
   }
 
   /** Of the first side that answers. */
-  #fetchInstruments(): Promise<readonly Instrument[]> {
+  #fetchInstruments(signal: AbortSignal): Promise<readonly Instrument[]> {
     const fetchOf = ({ connections }: SourceSide) =>
-      this.connector.fetchInstruments!(connections.options, this.#ended.signal)
+      this.connector.fetchInstruments!(connections.options, signal)
     const [first, ...rest] = this.#sides as [SourceSide, ...SourceSide[]]
     return rest.reduce((answer, side) => answer.catch(() => fetchOf(side)), fetchOf(first))
   }

@@ -6,7 +6,7 @@ import { BookWatch, TradeWatch } from '../faults/watch.ts'
 import { startUpstream, type Upstream } from './venue-world.ts'
 
 /** Schedules for each venue; more on request. */
-const RUNS = Number(process.env.SIDES_RUNS ?? 10)
+const RUNS = Number(process.env.SIDES_RUNS ?? 6)
 const SEED = Number(process.env.SIDES_SEED ?? 20_261_123)
 const SETTLE_MS = 10_000
 /** Steps that a host may be behind the market. */

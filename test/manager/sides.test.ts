@@ -1,5 +1,7 @@
+import Value from 'typebox/value'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Exchange } from '../../src/exchange/exchange.ts'
+import { SourceEntry } from '../../src/gateway/rest/sources.ts'
 import type { SourceSpec } from '../../src/manager/manager.ts'
 import { PATIENCE } from '../../src/manager/patience.ts'
 import { bookOf, closeAll, exchangeOf } from '../exchange/simulated-venue.ts'
@@ -353,6 +355,7 @@ describe('sides', () => {
       { side: 'B', state: 'connected', reason: 'connected', attempt: 0 },
     ])
     expect(JSON.stringify(status)).not.toContain(String(a.port))
+    expect(Value.Errors(SourceEntry, status)).toEqual([])
     expect(status.sides!.reduce((sum, { first }) => sum + first, 0)).toBeGreaterThan(0)
   })
 
