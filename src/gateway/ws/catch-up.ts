@@ -69,8 +69,21 @@ export class CatchUp implements FeedReader {
     return this.#closed
   }
 
+  /**
+   * Another one that goes on in another shape from what was sent. Undefined of books: their levels at that place are not
+   * known in another depth.
+   */
+  inShape(shape: Shape): CatchUp | undefined {
+    const from = this.#sent ?? this.#from
+    if (this.feed.topic.channel === 'orderbook' || from === undefined) return undefined
+    const other = new CatchUp(this.#feeds, this.feed, shape, from)
+    other.#time = this.#time
+    return other
+  }
+
   /** What comes after the position, already at hand; `past` makes of it what the client is sent. */
   provide(events: readonly EncodedEvent[], past: Past): void {
+    if (this.#closed) return
     this.#ready = events
     this.#past = past
     this.#bytes = bytesOf(events)
@@ -94,7 +107,7 @@ export class CatchUp implements FeedReader {
   /** `joined` is called in the step in which the client joins the view. Resolves then, or once closed. */
   async run(outbox: Outbox, joined: (view: View) => void): Promise<void> {
     try {
-      await this.#run(outbox, joined)
+      if (!this.#closed) await this.#run(outbox, joined)
     } catch (error) {
       if (this.#closed) return
       const known = error instanceof FeedgateError

@@ -60,10 +60,21 @@ export class Commands {
 
   async #subscribe(command: SubscribeCommand): Promise<void> {
     checkResume(command)
-    const { source, timeframe, resume, filters } = command
-    const recovered = resume ? await this.#subscriptions.recover(command) : NONE
+    const recovered = command.resume ? await this.#subscriptions.recover(command) : NONE
     if (this.#closed) return
-    const sent = this.#subscriptions.subscribe(command, recovered, (granted) => {
+    let sent: Promise<unknown>
+    try {
+      sent = this.#grant(command, recovered)
+    } catch (error) {
+      for (const catchUp of recovered.values()) catchUp?.close()
+      throw error
+    }
+    if (command.from !== undefined) void sent.then(() => this.#tellLive(command))
+  }
+
+  #grant(command: SubscribeCommand, recovered: Recovered): Promise<unknown> {
+    const { source, timeframe, filters } = command
+    return this.#subscriptions.subscribe(command, recovered, (granted) => {
       const { channel, symbols, rejected, conflateMs, depth, unrecovered } = granted
       this.#send({
         type: 'subscribed',
@@ -79,7 +90,6 @@ export class Commands {
         ...(unrecovered.length === 0 ? {} : { unrecovered: [...unrecovered] }),
       })
     })
-    if (command.from !== undefined) void sent.then(() => this.#tellLive(command))
   }
 
   /** Behind all that was sent before. */

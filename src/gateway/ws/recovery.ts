@@ -13,8 +13,8 @@ import type { TopicFeed } from './topic-feed.ts'
 const MAX_EVENTS = 100_000
 const MAX_BYTES = 32 * 1_048_576
 const MAX_BYTES_IN_ALL = 256 * 1_048_576
-/** A topic that is not ready by then is not recovered. */
-const MAX_WAIT_MS = 5_000
+/** The client waits no longer for its answer: what is not at hand by then is not recovered. */
+const MAX_WAIT_MS = 10_000
 /** The client may come from a node that is ahead of this one: so often, so far apart, it is looked again. */
 const MAX_LOOKS = 5
 const LOOK_MS = 200
@@ -26,6 +26,7 @@ export class Recovery {
   readonly #feeds: Feeds
   /** Events before it are out of the tier's window. */
   readonly #oldest: Micros
+  readonly #deadline = performance.now() + MAX_WAIT_MS
   #events = 0
   #bytes = 0
 
@@ -40,19 +41,17 @@ export class Recovery {
    */
   async of(feed: TopicFeed, shape: Shape, position: Position): Promise<CatchUp | undefined> {
     const catchUp = new CatchUp(this.#feeds, feed, shape, position)
-    try {
-      if ((await this.#reaches(feed, position)) && (await this.#provide(catchUp, position))) return catchUp
-    } catch {
-      // Neither cache nor store can be asked: not recovered.
-    }
+    const late = pause(this.#deadline - performance.now()).then(() => false)
+    // Where neither cache nor store can be asked, it is not recovered.
+    const provided = this.#provide(catchUp, position).catch(() => false)
+    if (await Promise.race([provided, late])) return catchUp
     catchUp.close()
     return undefined
   }
 
   /** Has the topic come as far as the client says? */
   async #reaches(feed: TopicFeed, position: Position): Promise<boolean> {
-    const live = new Promise<void>((go) => feed.whenLive(go))
-    await Promise.race([live, pause(MAX_WAIT_MS)])
+    await new Promise<void>((go) => feed.whenLive(go))
     for (let looks = 1; feed.live; looks++) {
       if (!isAfter(position, feed)) return true
       const near = position.epoch === feed.epoch && position.seq - feed.seq < MAX_AHEAD
@@ -64,6 +63,7 @@ export class Recovery {
 
   async #provide(catchUp: CatchUp, position: Position): Promise<boolean> {
     const { feed, shape } = catchUp
+    if (!(await this.#reaches(feed, position))) return false
     const { upstream } = this.#feeds
     const cut = feed.topic.channel === 'orderbook' && !isWholeBook(shape)
     const book = cut ? await this.#bookAt(feed, position) : 'whole'
@@ -109,6 +109,12 @@ export class Recovery {
 
   async *#pages(feed: TopicFeed, position: Position): AsyncGenerator<readonly EncodedEvent[]> {
     const { upstream, fanout } = this.#feeds
+    // Of most topics one page is all that the tier's window has.
+    const whole = await upstream.history(feed.topic, this.#oldest)
+    if (whole.next === null) {
+      yield whole.items
+      return
+    }
     const start = await upstream.locate(feed.topic, position, this.#oldest, fanout.now())
     if (start === undefined) return
     let cursor: string | undefined

@@ -1,6 +1,6 @@
 import type { Identity } from '../../auth/auth.ts'
 import { ERRORS, FeedgateError } from '../../errors.ts'
-import { CHANNELS, type Channel, type ChannelClass, isChannel, type Micros } from '../../market/event.ts'
+import { CHANNELS, type Channel, isChannel, type Micros } from '../../market/event.ts'
 import { type Topic, topicOf } from '../../market/topic.ts'
 import type { SubscribeCommand, UnsubscribeCommand } from '../../protocol/commands.ts'
 import type { RejectedSymbol, SubscriptionEntry } from '../../protocol/messages.ts'
@@ -12,11 +12,11 @@ import { ClientFilters } from './filter.ts'
 import type { Outbox } from './outbox.ts'
 import type { Position } from './outgoing.ts'
 import { Recovery } from './recovery.ts'
+import { depthOf, Rights, unknownChannel } from './rights.ts'
 import { type Rule, Rules } from './rules.ts'
-import { PLAIN, type Shape, shapeOf } from './shape.ts'
+import { PLAIN, type Shape } from './shape.ts'
 import type { TopicFeed } from './topic-feed.ts'
 import type { View } from './view.ts'
-import { isWildcard } from './wildcard.ts'
 
 /** A topic that the client is sent. */
 interface Grant {
@@ -47,10 +47,9 @@ export type Recovered = ReadonlyMap<Topic, CatchUp | undefined>
 
 /** What one client follows, within what it may. */
 export class Subscriptions {
-  readonly #ports: GatewayPorts
   readonly #feeds: Feeds
   readonly #outbox: Outbox
-  #identity: Identity
+  readonly #rights: Rights
   readonly #rules = new Rules()
   readonly #grants = new Map<Topic, Grant>()
   /** Topics asked for, by source: as long as there is one, the source's own events come too. */
@@ -71,19 +70,21 @@ export class Subscriptions {
     identity: Identity,
     refuse: (error: FeedgateError) => void,
   ) {
-    this.#ports = ports
     this.#feeds = feeds
     this.#outbox = outbox
-    this.#identity = identity
+    this.#rights = new Rights(ports, identity)
     this.#refuse = refuse
     this.#filters = new ClientFilters(feeds.filters)
   }
 
-  /** What came after the positions that the command has, of the topics that it covers. Give it to `subscribe`. */
+  /**
+   * What came after the positions that the command has, of the topics that it covers. Give it to `subscribe`, which then
+   * owns it.
+   */
   async recover(command: SubscribeCommand): Promise<Recovered> {
     const { resume = {} } = command
     const found = this.#resumable(command)
-    const recovery = new Recovery(this.#feeds, this.#identity.tier.resumeWindowMs)
+    const recovery = new Recovery(this.#feeds, this.#rights.identity.tier.resumeWindowMs)
     const recovered = new Map<Topic, CatchUp | undefined>()
     await Promise.all(
       [...found].map(async ([topic, shape]) => {
@@ -98,17 +99,17 @@ export class Subscriptions {
   /** Topics that have a position in the command, as many as the tier may follow, and source events that come along. */
   #resumable(command: SubscribeCommand): Map<Topic, Shape> {
     const { resume = {}, symbols } = command
-    const channel = this.#channelOf(command.channel)
+    const channel = this.#rights.channel(command.channel)
     this.#feeds.refresh()
     const found = new Map<Topic, Shape>()
     for (const pattern of new Set(symbols)) {
       const rule = this.#ruleOf(command, channel, pattern)
       for (const topic of this.#feeds.find(rule)) {
-        if (found.size >= this.#identity.tier.symbols) return found
-        if (!this.#mayHave(topic)) continue
-        if (Object.hasOwn(resume, topic.publicId)) found.set(topic, this.#shapeFor(topic, rule))
+        if (found.size >= this.#rights.identity.tier.symbols) return found
+        if (!this.#rights.may(topic)) continue
+        if (Object.hasOwn(resume, topic.publicId)) found.set(topic, this.#rights.shape(topic, rule))
         const source = topicOf(topic.source, 'source', topic.source)
-        if (Object.hasOwn(resume, source.publicId) && !this.#grants.has(source) && this.#mayHave(source))
+        if (Object.hasOwn(resume, source.publicId) && !this.#grants.has(source) && this.#rights.may(source))
           found.set(source, PLAIN)
       }
     }
@@ -132,7 +133,7 @@ export class Subscriptions {
     recovered: Recovered,
     acknowledge: (granted: Granted) => void,
   ): Promise<unknown> {
-    const channel = this.#channelOf(command.channel)
+    const channel = this.#rights.channel(command.channel)
     const from = command.from === undefined ? undefined : timeOf(command.from)
     this.#feeds.refresh()
     const symbols: string[] = []
@@ -149,8 +150,8 @@ export class Subscriptions {
       }
     }
     const { begins, unrecovered } = this.#begins(joins, command.resume ?? {}, recovered)
-    const conflateMs = this.#conflation(CHANNELS[channel].class, command.conflateMs ?? 0)
-    const depth = this.#echoedDepth(channel, command)
+    const conflateMs = this.#rights.conflation(CHANNELS[channel].class, command.conflateMs ?? 0)
+    const depth = this.#rights.echoedDepth(channel, command)
     acknowledge({ channel, symbols, rejected, conflateMs, depth, unrecovered })
     return this.#join(joins, begins, from)
   }
@@ -195,8 +196,8 @@ export class Subscriptions {
   list(): { subscriptions: SubscriptionEntry[]; topics: string[] } {
     const entries = new Map<string, SubscriptionEntry>()
     for (const { channel, source, pattern, timeframe, depth, filter, conflateMs } of this.#rules.wanted()) {
-      const granted = channel === 'orderbook' ? echo(Math.min(depth, this.#tierDepth())) : undefined
-      const conflation = this.#conflation(CHANNELS[channel].class, conflateMs)
+      const granted = channel === 'orderbook' ? this.#rights.bookDepth(depth) : undefined
+      const conflation = this.#rights.conflation(CHANNELS[channel].class, conflateMs)
       const key = `${channel}|${source}|${timeframe}|${granted}|${conflation}|${filter?.key}`
       const entry = entries.get(key)
       if (entry) entry.symbols.push(pattern)
@@ -230,24 +231,24 @@ export class Subscriptions {
   /** A topic that has its first event: joined if a rule wants it. */
   cover(topic: Topic): void {
     const rule = this.#rules.of(topic)
-    if (!rule || this.#grants.get(topic)?.asked || !this.#mayHave(topic)) return
-    if (this.#ports.limits.symbols(this.#identity, 1)) {
+    if (!rule || this.#grants.get(topic)?.asked || !this.#rights.may(topic)) return
+    if (this.#rights.takeSymbols(1)) {
       this.#asked++
       void this.#join(new Map([[topic, rule]]))
     } else if (!this.#toldLimit.has(rule)) {
       this.#toldLimit.add(rule)
-      this.#refuse(this.#overLimit(`${rule.pattern} has more topics now`))
+      this.#refuse(this.#rights.overLimit(`${rule.pattern} has more topics now`))
     }
   }
 
   /** The same client with other rights: what it may no longer have ends. Answers what that was. */
   become(identity: Identity): readonly Topic[] {
-    this.#ports.limits.symbols(this.#identity, -this.#asked)
-    this.#identity = identity
-    const lost = [...this.#grants.keys()].filter((topic) => !this.#mayHave(topic))
+    this.#rights.takeSymbols(-this.#asked)
+    this.#rights.identity = identity
+    const lost = [...this.#grants.keys()].filter((topic) => !this.#rights.may(topic))
     let count = this.#asked - lost.filter((topic) => this.#grants.get(topic)!.asked).length
     for (const [topic, grant] of this.#grants) {
-      if (this.#ports.limits.symbols(identity, count)) break
+      if (this.#rights.takeSymbols(count)) break
       if (grant.asked && !lost.includes(topic)) {
         lost.push(topic)
         count--
@@ -260,7 +261,7 @@ export class Subscriptions {
   }
 
   close(): void {
-    this.#ports.limits.symbols(this.#identity, -this.#asked)
+    this.#rights.takeSymbols(-this.#asked)
     this.#outbox.close()
     this.#closed = true
     for (const { feed, catchUp } of this.#grants.values()) {
@@ -271,82 +272,22 @@ export class Subscriptions {
     this.#filters.close()
   }
 
-  #channelOf(name: string): Channel {
-    if (!isChannel(name)) throw unknownChannel(name)
-    const { tier, admin } = this.#identity
-    if (!admin && !tier.channels.has(name))
-      throw new FeedgateError(
-        'forbidden',
-        `channel ${name} is not part of tier ${tier.name}: it has ${[...tier.channels].join(', ')}`,
-      )
-    return name
-  }
-
   /** The topics that match now and may be had; their number is taken from the limit. `also`: granted just before. */
   #permit(rule: Rule, also: ReadonlyMap<Topic, Rule>): readonly Topic[] {
     const matching = this.#feeds.find(rule)
-    const allowed = matching.filter((topic) => this.#mayHave(topic))
-    if (allowed.length === 0) this.#explainNone(rule, matching)
+    const allowed = matching.filter((topic) => this.#rights.may(topic))
+    if (allowed.length === 0) this.#rights.explainNone(rule, matching)
     const added = allowed.filter((topic) => !this.#grants.get(topic)?.asked && !also.has(topic)).length
-    if (!this.#ports.limits.symbols(this.#identity, added))
-      throw this.#overLimit(`${rule.pattern} has ${added} topic${added === 1 ? '' : 's'} more`)
+    if (!this.#rights.takeSymbols(added))
+      throw this.#rights.overLimit(`${rule.pattern} has ${added} topic${added === 1 ? '' : 's'} more`)
     try {
       this.#rules.add(rule)
     } catch (error) {
-      this.#ports.limits.symbols(this.#identity, -added)
+      this.#rights.takeSymbols(-added)
       throw error
     }
     this.#asked += added
     return allowed
-  }
-
-  /** Nothing that may be had matches: an error, unless it is a pattern that later topics may match. */
-  #explainNone(rule: Rule, matching: readonly Topic[]): void {
-    const { channel, source, pattern, timeframe } = rule
-    if (matching.some((topic) => this.#denied(topic) === 'not-entitled'))
-      throw new FeedgateError('forbidden', `${pattern} of channel ${channel} is not open to this client`)
-    const unknownSource = source !== undefined && this.#ports.manager.licence(source) === undefined
-    if (!unknownSource && isWildcard(pattern)) return
-    const where = source === undefined ? 'no source carries' : `source ${source} does not carry`
-    const what = timeframe === undefined ? pattern : `${pattern} at ${timeframe}`
-    throw new FeedgateError(
-      'unknown-symbol',
-      unknownSource ? `source ${source} is not known here` : `${where} ${what} on channel ${channel}`,
-    )
-  }
-
-  #denied(topic: Topic): 'not-entitled' | 'unknown' | undefined {
-    if (topic.tenant !== undefined && this.#identity.anonymous && !this.#ports.demo) return 'unknown'
-    const entitlement = this.#ports.auth.entitled(this.#identity, topic)
-    return entitlement.allowed ? undefined : entitlement.why
-  }
-
-  #mayHave(topic: Topic): boolean {
-    return this.#denied(topic) === undefined
-  }
-
-  #overLimit(what: string): FeedgateError {
-    const { name, symbols } = this.#identity.tier
-    return new FeedgateError('symbol-limit', `tier ${name} may follow ${symbols} symbols: ${what}`)
-  }
-
-  #tierDepth(): number {
-    return this.#identity.admin ? Number.POSITIVE_INFINITY : this.#identity.tier.bookDepth
-  }
-
-  #echoedDepth(channel: Channel, command: SubscribeCommand): number | 'full' | undefined {
-    if (channel === 'orderbook') return echo(Math.min(depthOf(command), this.#tierDepth()))
-    return command.depth === undefined ? undefined : echo(depthOf(command))
-  }
-
-  #shapeFor(topic: Topic, { depth, filter, conflateMs }: Rule): Shape {
-    const conflation = this.#conflation(topic.class, conflateMs)
-    return shapeOf(topic.channel === 'orderbook' ? this.#depthFor(topic, depth) : 0, filter, conflation)
-  }
-
-  /** Events are never thinned. */
-  #conflation(channelClass: ChannelClass, askedMs: number): number {
-    return channelClass === 'event' ? 0 : Math.max(askedMs, this.#identity.tier.conflateMs)
   }
 
   /**
@@ -369,9 +310,13 @@ export class Subscriptions {
     const leaves: View[] = []
     for (const [topic, rule] of joins) {
       const known = this.#grants.get(topic)
-      const shape = this.#shapeFor(topic, rule)
-      const begin = begins.get(topic) ?? this.#beginAt(from, topic, shape)
-      const same = known?.shape.key === shape.key && !begin
+      const shape = this.#rights.shape(topic, rule)
+      const sameShape = known?.shape.key === shape.key
+      const begin =
+        begins.get(topic) ??
+        this.#beginAt(from, topic, shape) ??
+        (sameShape ? undefined : known?.catchUp?.inShape(shape))
+      const same = sameShape && !begin
       if (known?.asked && same) continue
       if (!known?.asked) this.#count(topic, 1)
       const after = known && this.#positionOf(known)
@@ -396,14 +341,8 @@ export class Subscriptions {
 
   #beginAt(from: Micros | undefined, topic: Topic, shape: Shape): CatchUp | undefined {
     if (from === undefined) return undefined
-    const entitlement = this.#ports.auth.entitled(this.#identity, topic)
-    const oldest = entitlement.allowed ? Math.ceil(entitlement.oldest * 1_000) : from
-    return new CatchUp(this.#feeds, this.#feeds.feed(topic), shape, Math.max(from, oldest))
-  }
-
-  #depthFor(topic: Topic, asked: number): number {
-    const entitlement = this.#ports.auth.entitled(this.#identity, topic)
-    return Math.min(asked, this.#tierDepth(), entitlement.allowed ? entitlement.depth : 0)
+    const start = Math.max(from, this.#rights.oldest(topic))
+    return new CatchUp(this.#feeds, this.#feeds.feed(topic), shape, start)
   }
 
   #open(
@@ -428,20 +367,19 @@ export class Subscriptions {
 
   #catchUp(grant: Grant, catchUp: CatchUp): Promise<void> {
     grant.catchUp = catchUp
-    this.#catchingUp = this.#catchingUp.then(() =>
-      catchUp.run(this.#outbox, (view) => {
-        grant.view = view
-        delete grant.catchUp
-        this.#feeds.tellNotice(grant.feed, this.#outbox)
-      }),
-    )
+    const joined = (view: View) => {
+      grant.view = view
+      delete grant.catchUp
+      this.#feeds.tellNotice(grant.feed, this.#outbox)
+    }
+    this.#catchingUp = this.#catchingUp.then(() => catchUp.run(this.#outbox, joined))
     return this.#catchingUp
   }
 
   /** The events of a source come with its topics: only what happens from now on, or from where a resume stands. */
   #followSource(source: string, begins: ReadonlyMap<Topic, Begin>): void {
     const topic = topicOf(source, 'source', source)
-    if (this.#grants.has(topic) || !this.#mayHave(topic)) return
+    if (this.#grants.has(topic) || !this.#rights.may(topic)) return
     const begin = begins.get(topic)
     const grant: Grant = { feed: this.#feeds.feed(topic), shape: PLAIN, asked: false }
     void this.#open(topic, grant, begin, begin === 'latest')
@@ -464,7 +402,7 @@ export class Subscriptions {
       this.#count(topic, -1)
     }
     this.#asked -= asked
-    if (counted) this.#ports.limits.symbols(this.#identity, -asked)
+    if (counted) this.#rights.takeSymbols(-asked)
     for (const [topic, grant] of this.#grants) {
       if (grant.asked || this.#askedOf.has(topic.source)) continue
       this.#grants.delete(topic)
@@ -483,19 +421,4 @@ function timeOf(time: NonNullable<SubscribeCommand['from']>): Micros {
   const micros = typeof time === 'number' ? time : parseTime(time)
   if (micros === undefined) throw new FeedgateError('bad-request', 'field "from" is no time that there is')
   return micros
-}
-
-function unknownChannel(name: string): FeedgateError {
-  return new FeedgateError(
-    'unknown-channel',
-    `channel ${JSON.stringify(name)} is not known: give one of ${Object.keys(CHANNELS).join(', ')}`,
-  )
-}
-
-function depthOf({ depth }: SubscribeCommand): number {
-  return depth === undefined || depth === 0 || depth === 'full' ? Number.POSITIVE_INFINITY : depth
-}
-
-function echo(depth: number): number | 'full' {
-  return depth === Number.POSITIVE_INFINITY ? 'full' : depth
 }

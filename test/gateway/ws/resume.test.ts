@@ -268,6 +268,12 @@ describe('resume under fire', () => {
       tiers: tier('premium', { commandsPerSecond: 10_000 }),
     }).start()
     const topics = run(1, 20).map((n) => gateway.carry('venue', 'trades', `S${n}`))
+    // A second node of the same cache and store: the client comes back to either.
+    const other = await new TestGateway({
+      ...{ cache: gateway.cache, history: stored.history },
+      tiers: tier('premium', { commandsPerSecond: 10_000 }),
+    }).start()
+    for (const { publicSubject } of topics) other.carry('venue', 'trades', publicSubject)
     const published = new Map<Topic, number>(topics.map((topic) => [topic, 0]))
     const lastSeq = new Map<Topic, number>()
     const waiting: EncodedEvent[] = []
@@ -300,7 +306,7 @@ describe('resume under fire', () => {
         await pause(10)
       }
     })()
-    const { heads, counts, cuts } = await cutAgainAndAgain(topics)
+    const { heads, counts, cuts } = await cutAgainAndAgain(topics, [gateway, other])
     firing = false
     await fire
     expect(cuts).toBe(CUTS)
@@ -314,6 +320,7 @@ describe('resume under fire', () => {
     })
     take(client, heads, counts)
     for (const topic of topics) expect(counts.get(topic.publicId) ?? 0).toBe(published.get(topic))
+    await other.stop()
   }, 600_000)
 })
 
@@ -322,7 +329,7 @@ function take(client: TestClient, heads: Map<string, [number, number]>, counts: 
   for (const event of client.ofType('trade')) {
     const topic = `venue|trades|${event.symbol}`
     const head = heads.get(topic)
-    if (head?.[0] === event.epoch) expect([topic, event.seq]).toEqual([topic, head[1] + 1])
+    if (head && head[0] === event.epoch) expect([topic, event.seq]).toEqual([topic, head[1] + 1])
     else if (head) expect([topic, event.seq, event.prevSent]).toEqual([topic, 1, head])
     expect('prev' in event).toBe(false)
     heads.set(topic, [event.epoch, event.seq])
@@ -330,12 +337,12 @@ function take(client: TestClient, heads: Map<string, [number, number]>, counts: 
   }
 }
 
-async function cutAgainAndAgain(topics: readonly Topic[]) {
+async function cutAgainAndAgain(topics: readonly Topic[], nodes: readonly TestGateway[]) {
   const heads = new Map<string, [number, number]>(topics.map((topic) => [topic.publicId, [0, 0]]))
   const counts = new Map<string, number>()
   let cuts = 0
   for (; cuts < CUTS; cuts++) {
-    const client = await gateway.client({ tier: 'premium' })
+    const client = await nodes[cuts % nodes.length]!.client({ tier: 'premium' })
     const answer = await client.ask({ ...subscribe('*'), resume: Object.fromEntries(heads) }, 'subscribed')
     // From the very first event of a topic on nothing is lost: the windows of this test hold all of it, or the store does.
     expect(answer.unrecovered ?? []).toEqual([])
