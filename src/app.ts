@@ -19,6 +19,7 @@ import type { Manager, SourceSpec } from './manager/manager.ts'
 import { serveNodes } from './manager/nodes.ts'
 import { createRemoteManager } from './manager/remote.ts'
 import { createMetrics } from './metrics/metrics.ts'
+import { ROLES, type Role } from './roles.ts'
 import { loadSecrets, randomSecret, type Secrets } from './secrets.ts'
 import { runRecorder } from './store/recorder.ts'
 import type { Store } from './store/store.ts'
@@ -27,9 +28,6 @@ import { createVault, type Vault } from './vault.ts'
 import { VERSION } from './version.ts'
 
 export { openStore }
-
-export const ROLES = ['ingest', 'recorder', 'relay', 'analytics', 'gateway'] as const
-export type Role = (typeof ROLES)[number]
 
 /** The program: its parts, put together as the roles ask. */
 export interface App {
@@ -46,8 +44,8 @@ const TIERS: readonly TierName[] = ['basic', 'premium', 'institutional']
 const CLIENT_GRACE_MS = 300
 
 /** Keys and tenants without a gateway, for commands. */
-export function openAuth(config: Config): { auth: Auth; store: Store } {
-  const store = openStore(config, SILENT)
+export async function openAuth(config: Config): Promise<{ auth: Auth; store: Store }> {
+  const store = await openStore(config, SILENT)
   const auth = buildAuth({ config, secrets: loadSecrets(config), store }, { licence: () => 'open' })
   return { store, auth }
 }
@@ -58,7 +56,7 @@ export async function createApp(config: Config, roles: ReadonlySet<Role>, log: L
   let engines: Engines | undefined
   try {
     const secrets = loadSecrets(config)
-    engines = openEngines(config, dataDir, log)
+    engines = await openEngines(config, dataDir, log)
     return await assemble({ config, roles, log, dataDir, secrets, engines })
   } catch (error) {
     await engines?.close()
@@ -190,7 +188,7 @@ async function createGateway(
   localAdminKey: string,
 ): Promise<Gateway> {
   const { store, cache } = engines
-  const counters = openCounters(config, log)
+  const counters = await openCounters(config, log)
   const auth = buildAuth(
     { config, secrets, store },
     {

@@ -2,17 +2,13 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RateLimits } from './auth/auth.ts'
 import { createRateLimits } from './auth/rate-limit.ts'
-import { createRedisRateLimits } from './auth/rate-limit-redis.ts'
 import type { Tickets } from './auth/tickets.ts'
-import { createRedisTickets } from './auth/tickets-redis.ts'
 import type { Bus } from './bus/bus.ts'
 import { createEmbeddedBus } from './bus/embedded.ts'
-import { createKafkaBus } from './bus/kafka.ts'
 import { Spool } from './bus/spool.ts'
 import type { Cache } from './cache/cache.ts'
 import { withStore } from './cache/fallback.ts'
 import { createMemoryCache } from './cache/memory.ts'
-import { createRedisCache } from './cache/redis.ts'
 import { now } from './clock.ts'
 import type { Config } from './config.ts'
 import type { DataDir } from './data-dir.ts'
@@ -25,8 +21,6 @@ import type { Positions } from './manager/positions.ts'
 import { openPositions } from './manager/positions-file.ts'
 import { createStorePositions } from './manager/positions-store.ts'
 import { unstored } from './manager/unstored.ts'
-import { createPgliteStore } from './store/pglite.ts'
-import { createPostgresStore } from './store/postgres.ts'
 import type { Store } from './store/store.ts'
 
 /** Engines that nodes share: then roles can be split over processes, and several nodes can have the same role. */
@@ -49,11 +43,11 @@ export interface Engines {
   close(): Promise<void>
 }
 
-/** All are opened at once and wait for what they need by themselves. */
-export function openEngines(config: Config, dataDir: DataDir, log: Log): Engines {
-  const { bus, spool } = openBus(config, dataDir, log)
-  const store = openStore(config, log)
-  const cache = openCache(config, store, log)
+/** All are opened at once and wait for what they need by themselves. An adapter's package is loaded when it is needed. */
+export async function openEngines(config: Config, dataDir: DataDir, log: Log): Promise<Engines> {
+  const { bus, spool } = await openBus(config, dataDir, log)
+  const store = await openStore(config, log)
+  const cache = await openCache(config, store, log)
   const { desired, positions, leases } = openKeeping(config, dataDir, { bus, spool, store }, log)
   return {
     bus,
@@ -84,8 +78,10 @@ export interface Counters {
   close(): void
 }
 
-export function openCounters({ redisUrl: url }: Config, log: Log): Counters {
+export async function openCounters({ redisUrl: url }: Config, log: Log): Promise<Counters> {
   if (url === undefined) return { limits: createRateLimits(), close: () => {} }
+  const { createRedisRateLimits } = await import('./auth/rate-limit-redis.ts')
+  const { createRedisTickets } = await import('./auth/tickets-redis.ts')
   const limits = createRedisRateLimits({ url, log })
   const tickets = createRedisTickets({ url, log })
   const close = () => {
@@ -95,18 +91,25 @@ export function openCounters({ redisUrl: url }: Config, log: Log): Counters {
   return { limits, tickets, close }
 }
 
-export function openStore(config: Config, log: Log): Store {
-  return config.databaseUrl
-    ? createPostgresStore({ url: config.databaseUrl, settings: config.store, log })
-    : createPgliteStore({ dataDir: config.dataDir, log })
+export async function openStore(
+  { databaseUrl: url, dataDir, store: settings }: Config,
+  log: Log,
+): Promise<Store> {
+  if (url !== undefined) {
+    const { createPostgresStore } = await import('./store/postgres.ts')
+    return createPostgresStore({ url, settings, log })
+  }
+  const { createPgliteStore } = await import('./store/pglite.ts')
+  return createPgliteStore({ dataDir, log })
 }
 
-function openBus(
+async function openBus(
   config: Config,
   dataDir: DataDir,
   log: Log,
-): { readonly bus: Bus; readonly spool: Spool | undefined } {
+): Promise<{ readonly bus: Bus; readonly spool: Spool | undefined }> {
   if (config.kafkaBrokers) {
+    const { createKafkaBus } = await import('./bus/kafka.ts')
     // Of an earlier process that was killed. Nobody has seen it, and another node may have gone on without it: what the
     // gap behind it lacks is asked of the venue.
     if (isClustered(config)) rmSync(join(dataDir.path, 'spill'), { recursive: true, force: true })
@@ -120,10 +123,10 @@ function openBus(
 }
 
 /** One that can be lost is backed by the store. */
-function openCache(config: Config, store: Store, log: Log): Cache {
-  return config.redisUrl
-    ? withStore(createRedisCache({ url: config.redisUrl, log }), store)
-    : createMemoryCache()
+async function openCache({ redisUrl: url }: Config, store: Store, log: Log): Promise<Cache> {
+  if (url === undefined) return createMemoryCache()
+  const { createRedisCache } = await import('./cache/redis.ts')
+  return withStore(createRedisCache({ url, log }), store)
 }
 
 function openKeeping(

@@ -1,30 +1,29 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
-import { captureCommand } from './commands/capture.ts'
-import { dlqCommand } from './commands/dlq.ts'
-import { keysCommand } from './commands/keys.ts'
-import { migrateCommand } from './commands/migrate.ts'
-import { playCommand } from './commands/play.ts'
-import { simulateCommand } from './commands/simulate.ts'
-import { startCommand } from './commands/start.ts'
-import { tokenCommand } from './commands/token.ts'
 import { exitCodeOf, FeedgateError } from './errors.ts'
 import { VERSION } from './version.ts'
 
 /** The one file that reads the environment: every command gets it as an argument. */
 const env = process.env
 
+/** Each is loaded when it is called, so that none waits for the packages of the others; for help all are. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  start: async () => (await import('./commands/start.ts')).startCommand(env),
+  migrate: async () => (await import('./commands/migrate.ts')).migrateCommand(env),
+  keys: async () => (await import('./commands/keys.ts')).keysCommand(env),
+  token: async () => (await import('./commands/token.ts')).tokenCommand(env),
+  capture: async () => (await import('./commands/capture.ts')).captureCommand(),
+  dlq: async () => (await import('./commands/dlq.ts')).dlqCommand(env),
+  play: async () => (await import('./commands/play.ts')).playCommand(),
+  simulate: async () => (await import('./commands/simulate.ts')).simulateCommand(),
+}
+
 const program = new Command('feedgate')
   .description('Market-data gateway: venues in, proven and numbered events out.')
   .version(VERSION)
-  .addCommand(startCommand(env))
-  .addCommand(migrateCommand(env))
-  .addCommand(keysCommand(env))
-  .addCommand(tokenCommand(env))
-  .addCommand(captureCommand())
-  .addCommand(dlqCommand(env))
-  .addCommand(playCommand())
-  .addCommand(simulateCommand())
+const called = process.argv[2] ?? ''
+for (const name of Object.hasOwn(COMMANDS, called) ? [called] : Object.keys(COMMANDS))
+  program.addCommand(await COMMANDS[name]!())
 
 /** Commander ends the process by itself otherwise, and with 1 where a wrong call is 2. */
 function neverExit(command: Command): void {

@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { openAuth } from '../app.ts'
 import type { ApiKey, TierName } from '../auth/auth.ts'
 import { type Config, loadConfig } from '../config.ts'
 import { findRunningGateway, openCommandFolder, type RunningGateway } from '../data-dir.ts'
@@ -87,7 +86,8 @@ async function withKeys<T>(config: Config, work: (store: KeyStore) => Promise<T>
   const dataDir = openCommandFolder(config.dataDir, config.databaseUrl)
   let store: Store | undefined
   try {
-    const { auth, store: opening } = openAuth(config)
+    const { openAuth } = await import('../app.ts')
+    const { auth, store: opening } = await openAuth(config)
     store = opening
     await opened(store, config)
     return await work({

@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { openStore, SILENT } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { findRunningGateway, openCommandFolder } from '../data-dir.ts'
 import type { Store } from '../store/store.ts'
@@ -24,7 +23,8 @@ export function migrateCommand(env: Readonly<Record<string, string | undefined>>
       const dataDir = openCommandFolder(config.dataDir, config.databaseUrl)
       let store: Store | undefined
       try {
-        store = openStore(config, SILENT)
+        const { openStore, SILENT } = await import('../app.ts')
+        store = await openStore(config, SILENT)
         await opened(store, config)
         print({ migrated: true, by: 'command' }, 'The schema is up to date.')
       } finally {

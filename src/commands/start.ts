@@ -1,8 +1,9 @@
 import { Command, Option } from 'commander'
 import { pino } from 'pino'
-import { type App, createApp, ROLES, type Role } from '../app.ts'
+import type { App } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { FeedgateError } from '../errors.ts'
+import { ROLES, type Role } from '../roles.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -20,6 +21,8 @@ export function startCommand(env: Environment): Command {
       const config = loadConfig(env, options.config)
       const roles = readRoles(options.roles)
       const log = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }))
+      // Behind what may refuse the settings: it loads nearly all of the program.
+      const { createApp } = await import('../app.ts')
       const app = await createApp(config, roles, log)
       stopOnSignal(app, config.kafkaBrokers ? SHARED_STOP_DEADLINE_MS : STOP_DEADLINE_MS)
       try {

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { ROLES } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import { DEMO_SOURCES } from '../../src/demo.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
+import { ROLES } from '../../src/roles.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
