@@ -270,10 +270,13 @@ describe('a book whose venue numbers nothing', () => {
     expectSound(pair)
   })
 
-  it('is replaced, and clients are told, when the other side never was where it ended', async () => {
+  it.each([
+    ['never was where it ended', 1],
+    ['was there, with another book', 4],
+  ])('is replaced, and clients are told, when the other side %s', async (_, steps) => {
     const pair = await duel('coinbase')
     pair.b.inject({ fault: 'drop', matter: 'book' })
-    await pair.step(1)
+    await pair.step(steps)
     cut(pair.a)
     await until('the switch', () => pair.gaps('orderbook').length > 0)
     expect(pair.gaps('orderbook')).toEqual(['orderbook: side-switch'])
