@@ -153,7 +153,8 @@ it(
     expect(growth).toBeLessThan(MOST_GROWTH)
     expect(ends(heap).last).toBeLessThan(ends(heap).first * (1 + MOST_GROWTH))
     const rss = ends(samples.map((sample) => sample.rss))
-    expect(rss.last).toBeLessThan(rss.first * 1.25)
+    // What the kernel leaves in memory varies with what else runs.
+    expect(rss.last).toBeLessThan(rss.first * 1.25 + 50e6)
     for (const name of new Set(samples.flatMap(({ open }) => Object.keys(open)))) {
       const { first, last } = ends(samples.map(({ open }) => open[name] ?? 0))
       expect({ [name]: last }).toSatisfy(() => last <= first * 1.5 + 10)
