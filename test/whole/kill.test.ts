@@ -15,6 +15,11 @@ afterEach(async () => {
   await gateway?.end('SIGKILL')
 })
 
+/** All topics of a source have the same epoch: a gap is told from another's by its channel. */
+const topic = ({ type, channel, symbol }: Message) =>
+  `${type === 'gap' ? channel : type === 'trade' ? 'trades' : type}|${symbol}`
+const id = (row: Message) => `${topic(row)}|${row.epoch}|${row.seq}`
+
 const SETTINGS = `
 sources:
   - id: market
@@ -40,7 +45,6 @@ it('after kill -9, also while the store is still opening, all that clients saw 0
   }
 
   gateway = await startGateway({ dataDir, config: SETTINGS })
-  const id = (row: Message) => `${row.type}|${row.symbol}|${row.epoch}|${row.seq}`
   const history = async () => [
     ...(await all<Message>(gateway!, '/v1/history/trades?limit=10000')),
     ...(await all<Message>(gateway!, '/v1/history/ticker?limit=10000')),
@@ -57,13 +61,13 @@ it('after kill -9, also while the store is still opening, all that clients saw 0
   expect(new Set(tradeIds).size).toBe(tradeIds.length)
 
   // Each later epoch begins with the gap that the kill was, and names the last position before it.
-  const positions = new Set(stored.map((row) => `${row.symbol}|${row.epoch}|${row.seq}`))
+  const positions = new Set(stored.map(id))
   const seams = stored.filter((row) => row.seq === 1 && row.prevEpoch !== undefined)
   expect(seams.length).toBeGreaterThanOrEqual(6 * 3)
   for (const seam of seams) {
     expect(seam).toMatchObject({ type: 'gap', reason: 'restart' })
     expect(seam.epoch as number).toBeGreaterThan(seam.prevEpoch as number)
-    expect(positions).toContain(`${seam.symbol}|${seam.prevEpoch}|${seam.prevSeq}`)
-    expect(positions).not.toContain(`${seam.symbol}|${seam.prevEpoch}|${(seam.prevSeq as number) + 1}`)
+    expect(positions).toContain(`${topic(seam)}|${seam.prevEpoch}|${seam.prevSeq}`)
+    expect(positions).not.toContain(`${topic(seam)}|${seam.prevEpoch}|${(seam.prevSeq as number) + 1}`)
   }
 }, 120_000)
