@@ -40,6 +40,9 @@ describe('the AsyncAPI document', () => {
     expect(Object.keys(messages['stream.server.trade'].payload.properties)).toEqual(
       expect.arrayContaining(['v', 'type', 'seq', 'price', 'sentTime', 'prev', 'prevSent', 'conflated']),
     )
+    expect(messages['stream.server.live'].payload.required).toEqual(['type'])
+    for (const field of ['filters', 'conflateMs', 'unrecovered'])
+      expect(messages['stream.server.subscribed'].payload.properties).toHaveProperty(field)
     expect(Object.keys(messages['odds.server.odds'].payload.properties)).toEqual([
       'eventId',
       'market',

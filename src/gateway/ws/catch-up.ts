@@ -40,6 +40,8 @@ export class CatchUp implements FeedReader {
   #time: Micros = 0
   /** The last event that was sent; of a resume the client's own position. */
   #sent: Position | undefined
+  /** Its `receivedTime`; 0: not known. */
+  #sentTime: Micros = 0
   #ready: readonly EncodedEvent[] = []
   /** What it began with, until all of it is sent. */
   #bytes = 0
@@ -65,10 +67,6 @@ export class CatchUp implements FeedReader {
     return this.#sent
   }
 
-  get closed(): boolean {
-    return this.#closed
-  }
-
   /**
    * Another one that goes on in another shape from what was sent. Undefined of books: their levels at that place are not
    * known in another depth.
@@ -77,7 +75,7 @@ export class CatchUp implements FeedReader {
     const from = this.#sent ?? this.#from
     if (this.feed.topic.channel === 'orderbook' || from === undefined) return undefined
     const other = new CatchUp(this.#feeds, this.feed, shape, from)
-    other.#time = this.#time
+    if (this.#sent) other.#time = this.#sentTime
     return other
   }
 
@@ -243,7 +241,9 @@ export class CatchUp implements FeedReader {
       before = event
       return frame
     })
-    if (await outbox.past(frames, () => !this.#closed)) this.#sent = before
+    if (!(await outbox.past(frames, () => !this.#closed))) return this.close()
+    this.#sent = before
+    this.#sentTime = run.at(-1)!.event.receivedTime
   }
 
   /** The last events go with the view, which stands where they end. */

@@ -46,7 +46,8 @@ export class Filter {
     if (marketHours || excludeWeekends) this.#clock = LocalClock.of(marketHours?.timezone ?? 'UTC')
     this.#opens = minuteOf(marketHours?.from ?? '00:00')
     this.#closes = minuteOf(marketHours?.to ?? '00:00')
-    this.key = `${minVolume ?? ''}|${this.#clock?.timezone ?? ''}|${this.#opens}-${this.#closes}|${excludeWeekends}`
+    const volume = minVolume === undefined ? '' : `${this.#field}>=${minVolume}`
+    this.key = `${volume}|${this.#clock?.timezone ?? ''}|${this.#opens}-${this.#closes}|${excludeWeekends}`
   }
 
   passes(event: EncodedEvent): boolean {

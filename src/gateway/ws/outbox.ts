@@ -110,7 +110,7 @@ export class Outbox implements Taker, Sender, Member {
   async past(frames: readonly Buffer[], wanted: () => boolean): Promise<boolean> {
     do await this.#connection.room()
     while (wanted() && !this.#closed && !(await this.#paced(wanted)))
-    if (!wanted() || this.#closed) return false
+    if (!wanted() || this.#closed || !this.#connection.open) return false
     const array = this.#batch || this.#pacer !== undefined
     const bytes = array ? arrayFrame(frames) : joinFrames(frames)
     this.#connection.write(bytes)

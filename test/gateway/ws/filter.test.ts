@@ -169,6 +169,19 @@ describe('a subscription with filters', () => {
     ])
   })
 
+  it('compares the same volume with what each channel has', async () => {
+    gateway = await new TestGateway().start()
+    const trades = gateway.carry('venue', 'trades', 'A')
+    const prices = gateway.carry('venue', 'ticker', 'A')
+    const client = await gateway.client({ tier: 'premium' })
+    await client.ask(large, 'subscribed')
+    await client.ask({ ...large, channel: 'ticker' }, 'subscribed')
+    await gateway.publish(prices, { type: 'ticker', volume: '10' })
+    await gateway.publish(trades, sized('10'))
+    await client.next((m) => m.type === 'trade')
+    expect(client.ofType('ticker')).toHaveLength(1)
+  })
+
   it.each<[string, string, Said]>([
     ['a zone that is none', 'ticker', { marketHours: { from: '08:00', to: '17:00', timezone: 'Mars/Base' } }],
     ['an hour that is none', 'ticker', { marketHours: { from: '24:00', to: '17:00', timezone: 'UTC' } }],
