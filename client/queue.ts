@@ -28,13 +28,18 @@ export class Queue<T extends Item> implements AsyncIterator<T, undefined> {
     this.#left = left
   }
 
+  /** Items that wait. */
+  get size(): number {
+    return this.#items.length - this.#head
+  }
+
   put(item: T): void {
     if (this.#ended) return
     const waiter = this.#waiters.shift()
     if (waiter) waiter.resolve({ value: item, done: false })
     else {
-      if (this.#items.length - this.#head >= this.#limit) this.#conflate(item)
-      if (!this.#ended) this.#items.push(item)
+      const next = this.size < this.#limit ? item : this.#conflate(item)
+      if (!this.#ended) this.#items.push(next)
     }
   }
 
@@ -48,7 +53,7 @@ export class Queue<T extends Item> implements AsyncIterator<T, undefined> {
 
   next(): Promise<IteratorResult<T, undefined>> {
     return new Promise((resolve, reject) => {
-      if (this.#head < this.#items.length) resolve({ value: this.#take(), done: false })
+      if (this.size > 0) resolve({ value: this.#take(), done: false })
       else if (this.#ended) this.#settle({ resolve, reject })
       else this.#waiters.push({ resolve, reject })
     })
@@ -79,29 +84,30 @@ export class Queue<T extends Item> implements AsyncIterator<T, undefined> {
     else resolve({ value: undefined, done: true })
   }
 
-  #conflate(next: T): void {
-    const newest = new Set<string>()
-    const replaced = new Set<string>()
+  /** Makes room. Answers the item, marked if it stands for one that waited. */
+  #conflate(next: T): T {
     const kept: T[] = []
-    const nextKey = keyOf(next)
-    if (nextKey !== undefined) newest.add(nextKey)
-    for (let at = this.#items.length - 1; at >= this.#head; at--) {
-      const item = this.#items[at]!
+    /** Of each key the newest, and where it is in `kept`. */
+    const newest = new Map<string, number>()
+    for (const item of [...this.#items.slice(this.#head), next].reverse()) {
       const key = keyOf(item)
-      if (key === undefined || !newest.has(key)) kept.push(item)
-      else replaced.add(key)
-      if (key !== undefined) newest.add(key)
+      const at = key === undefined ? undefined : newest.get(key)
+      if (at !== undefined) kept[at] = { ...kept[at]!, conflated: true }
+      else {
+        if (key !== undefined) newest.set(key, kept.length)
+        kept.push(item)
+      }
     }
-    this.#items = kept.reverse().map((item) => {
-      const key = keyOf(item)
-      return key !== undefined && replaced.has(key) ? { ...item, conflated: true } : item
-    })
+    const [last = next, ...others] = kept
+    this.#items = others.reverse()
     this.#head = 0
-    if (kept.length < this.#limit) return
-    this.end(
-      new FeedgateError(0, 'slow-consumer', `more than ${this.#limit} events waited: the loop is too slow`),
-    )
-    this.#left()
+    if (this.#items.length >= this.#limit) {
+      this.end(
+        new FeedgateError(0, 'slow-consumer', `more than ${this.#limit} events waited: the loop is too slow`),
+      )
+      this.#left()
+    }
+    return last
   }
 }
 

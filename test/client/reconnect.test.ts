@@ -76,20 +76,29 @@ describe('who is there', () => {
 })
 
 describe('close codes', () => {
-  it.each([4001, 4003, 4009])('%i with a fixed key: it does not come back, and everyone is told', async (code) => {
-    gateway.on('auth', (peer, { id }) => {
-      peer.send({ type: 'error', id, code: 401, name: 'not-authenticated', message: 'the key is not known' })
-      peer.socket.close(code, 'no')
-    })
-    await connect({ apiKey: 'wrong' })
-    const subscription = client.subscribe(TRADES)
-    const failure = { code, reason: 'not-authenticated', message: 'the key is not known' }
-    await expect(subscription.ready).rejects.toMatchObject(failure)
-    await expect(subscription[Symbol.asyncIterator]().next()).rejects.toBeInstanceOf(FeedgateError)
-    expect(client.last('closed')?.error).toMatchObject(failure)
-    await new Promise((resolve) => setTimeout(resolve, 150))
-    expect(gateway.peers).toHaveLength(1)
-  })
+  it.each([4001, 4003, 4009])(
+    '%i with a fixed key: it does not come back, and everyone is told',
+    async (code) => {
+      gateway.on('auth', (peer, { id }) => {
+        peer.send({
+          type: 'error',
+          id,
+          code: 401,
+          name: 'not-authenticated',
+          message: 'the key is not known',
+        })
+        peer.socket.close(code, 'no')
+      })
+      await connect({ apiKey: 'wrong' })
+      const subscription = client.subscribe(TRADES)
+      const failure = { code, reason: 'not-authenticated', message: 'the key is not known' }
+      await expect(subscription.ready).rejects.toMatchObject(failure)
+      await expect(subscription[Symbol.asyncIterator]().next()).rejects.toBeInstanceOf(FeedgateError)
+      expect(client.last('closed')?.error).toMatchObject(failure)
+      await new Promise((resolve) => setTimeout(resolve, 150))
+      expect(gateway.peers).toHaveLength(1)
+    },
+  )
 
   it('4003 with a function that gives tokens: it comes back with another one, and stops when that is refused too', async () => {
     let tokens = 0
@@ -191,7 +200,14 @@ describe('commands', () => {
     let refused = 0
     gateway.on('subscribe', (peer, { id, channel, symbols }) =>
       ++refused <= 2
-        ? peer.send({ type: 'error', id, code: 429, name: 'rate-limited', message: '2 a second', retryAfterMs: 30 })
+        ? peer.send({
+            type: 'error',
+            id,
+            code: 429,
+            name: 'rate-limited',
+            message: '2 a second',
+            retryAfterMs: 30,
+          })
         : peer.send({ type: 'subscribed', id, channel, symbols, conflateMs: 0 }),
     )
     await connect()
@@ -215,7 +231,9 @@ describe('commands', () => {
     await connect()
     const symbols = Array.from({ length: 2_000 }, (_, at) => `SYMBOL-${at}/USDT`)
     await client.subscribe({ channel: 'trades', symbols }, () => {}).ready
-    await until(() => gateway.peers[0]?.of('subscribe').flatMap((command) => command.symbols).length === 2_000)
+    await until(
+      () => gateway.peers[0]?.of('subscribe').flatMap((command) => command.symbols).length === 2_000,
+    )
     const commands = gateway.peers[0]!.of('subscribe')
     expect(commands.flatMap((command) => command.symbols)).toEqual(symbols)
     for (const command of commands) expect(JSON.stringify(command).length).toBeLessThan(16_384)
@@ -248,7 +266,10 @@ describe('commands', () => {
     )
     await connect()
     const books = client.subscribe({ channel: 'orderbook', symbols: ['A/B'] })
-    await expect(books[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 403, reason: 'forbidden' })
+    await expect(books[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+      code: 403,
+      reason: 'forbidden',
+    })
   })
 })
 

@@ -129,5 +129,16 @@ export function ticker(seq: number, more: object = {}) {
 }
 
 export function book(kind: 'snapshot' | 'delta', seq: number, more: object = {}) {
-  return { ...BASE, type: 'orderbook', symbol: 'A/B', epoch: 7, seq, kind, bids: [], asks: [], depth: 0, ...more }
+  return {
+    ...BASE,
+    type: 'orderbook',
+    symbol: 'A/B',
+    epoch: 7,
+    seq,
+    kind,
+    bids: [],
+    asks: [],
+    depth: 0,
+    ...more,
+  }
 }
