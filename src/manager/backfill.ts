@@ -2,8 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { DecodedEvent, FetchedTrades, TradesWanted } from '../connectors/connector.ts'
 import type { Gap } from '../market/event.ts'
 
-/** Holes of one topic that wait for their turn; what comes beyond them stays a hole. */
+/** Requests of one topic that wait for their turn; what comes beyond them is asked for together with the last. */
 const MAX_WAITING = 16
+/** Holes of one request; what comes beyond them stays a hole. */
+const MAX_TOGETHER = 1_000
 /** A venue that does not answer, or has not yet what is wanted, is asked again, ever more slowly, so often. */
 const ATTEMPTS = 6
 
@@ -19,17 +21,18 @@ export interface BackfillTarget {
   repaired(gap: Gap): void
 }
 
-interface Hole {
-  readonly gap: Gap
-  readonly wanted: TradesWanted
+/** Holes in a row, and what lies between the trade before the first and the one behind the last. */
+interface Holes {
+  readonly gaps: Gap[]
+  wanted: TradesWanted
 }
 
-/** Asks the venue for the trades of a topic's holes, one hole at a time, while the stream goes on. */
+/** Asks the venue for the trades of a topic's holes, one request at a time, while the stream goes on. */
 export class Backfill {
   readonly #fetch: FetchTrades
   readonly #retryMs: number
   readonly #target: BackfillTarget
-  readonly #waiting: Hole[] = []
+  readonly #waiting: Holes[] = []
   readonly #ended = new AbortController()
   #running = false
 
@@ -42,8 +45,16 @@ export class Backfill {
 
   /** The gap has been told already: whatever becomes of this, it stands until it is repaired. */
   repair(gap: Gap, wanted: TradesWanted): void {
-    if (this.#waiting.length >= MAX_WAITING) return
-    this.#waiting.push({ gap, wanted })
+    const last = this.#waiting.at(-1)
+    if (last && this.#waiting.length >= MAX_WAITING) {
+      if (last.gaps.length >= MAX_TOGETHER) return
+      last.gaps.push(gap)
+      const { untilId, ...since } = last.wanted
+      const { untilTime } = wanted
+      last.wanted = { ...since, untilTime, ...(wanted.untilId !== undefined && { untilId: wanted.untilId }) }
+      return
+    }
+    this.#waiting.push({ gaps: [gap], wanted })
     if (!this.#running) void this.#run()
   }
 
@@ -54,15 +65,15 @@ export class Backfill {
 
   async #run(): Promise<void> {
     this.#running = true
-    for (let hole = this.#waiting[0]; hole; hole = this.#waiting[0]) {
-      await this.#repairPatiently(hole)
+    for (let holes = this.#waiting[0]; holes; holes = this.#waiting[0]) {
+      await this.#repairPatiently(holes)
       if (this.#ended.signal.aborted) return
       this.#waiting.shift()
     }
     this.#running = false
   }
 
-  async #repairPatiently({ gap, wanted }: Hole): Promise<void> {
+  async #repairPatiently({ gaps, wanted }: Holes): Promise<void> {
     const { signal } = this.#ended
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       if (attempt > 0)
@@ -72,8 +83,8 @@ export class Backfill {
       if (signal.aborted) return
       for (const trade of fetched?.trades ?? []) this.#target.trade(trade)
       if (fetched && !fetched.complete) return
-      if (fetched && this.#target.isWhole(gap)) {
-        this.#target.repaired(gap)
+      if (fetched && gaps.every((gap) => this.#target.isWhole(gap))) {
+        for (const gap of gaps) this.#target.repaired(gap)
         return
       }
     }

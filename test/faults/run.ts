@@ -32,7 +32,7 @@ export const SOURCE = 'x'
 /** Levels a side of the true books. */
 const BOOK_LEVELS = 12
 const SETTLE_MS = 10_000
-/** A hole that is not repaired within so long stays one. */
+/** When no hole is repaired for so long, those that are left stay. */
 const REPAIR_MS = 1_500
 
 export interface RunOptions {
@@ -153,13 +153,17 @@ export class FaultRun {
   async settled(): Promise<void> {
     await this.live()
     await this.#stepUntil(() => this.#unsettled())
-    const end = performance.now() + REPAIR_MS
-    while (performance.now() < end && this.#isRepairing()) await pause(10)
+    let open = this.#openHoles()
+    for (let end = performance.now() + REPAIR_MS; open > 0 && performance.now() < end; ) {
+      await pause(10)
+      if (this.#openHoles() < open) end = performance.now() + REPAIR_MS
+      open = this.#openHoles()
+    }
   }
 
-  #isRepairing(): boolean {
+  #openHoles(): number {
     this.take()
-    return [...this.trades.values()].some(({ holes }) => holes.some((hole) => !hole.repaired))
+    return [...this.trades.values()].flatMap(({ holes }) => holes.filter((hole) => !hole.repaired)).length
   }
 
   #unsettled(): string | undefined {

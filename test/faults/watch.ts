@@ -118,6 +118,10 @@ export class TradeWatch {
     )
   }
 
+  get made(): number {
+    return this.#made.length
+  }
+
   get holes(): readonly Hole[] {
     return this.#holes
   }
