@@ -21,7 +21,7 @@ function textOf(schema) {
     const [entry] = Object.values(schema.patternProperties ?? {})
     return entry
       ? `Readonly<Record<string, ${textOf(entry)}>>`
-      : `{ ${fieldsOf(schema.properties, schema.required)} }`
+      : `{\n${fieldsOf(schema.properties, schema.required)}}`
   }
   if (schema.type === 'array')
     return Array.isArray(schema.items)

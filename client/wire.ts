@@ -258,7 +258,7 @@ export interface AuthenticatedMessage {
   readonly expiresAt?: number
 }
 
-/** Answers `subscribe` with what was granted; the latest values follow, then events. */
+/** Answers `subscribe` with what was granted; the latest values follow, or what came after the positions or the time given, then events. */
 export interface SubscribedMessage {
   readonly type: 'subscribed'
   /** a whole number or a text of 1 to 64 characters, given back in the answer */
@@ -270,6 +270,23 @@ export interface SubscribedMessage {
   readonly symbols: readonly string[]
   /** a timeframe such as 1m or 4h */
   readonly timeframe?: string
+  /** an object of minVolume (trades and liquidations by size, ticker and ohlcv by volume), marketHours and excludeWeekends; times are sourceTime, else receivedTime */
+  readonly filters?: {
+    /** a decimal number as text, such as "0.5" */
+    readonly minVolume?: string
+    /** {"from","to","timezone"}: from inclusive, to exclusive; over midnight where to is the earlier */
+    readonly marketHours?: {
+      /** a time as HH:MM */
+      readonly from: string
+      /** a time as HH:MM */
+      readonly to: string
+      /** an IANA time zone such as Europe/London */
+      readonly timezone: string
+    }
+    /** true leaves out Saturday and Sunday, of the time zone, else UTC */
+    readonly excludeWeekends?: boolean
+  }
+  /** ms; at least the floor of the tier, 0 for channels whose events are never thinned */
   readonly conflateMs: number
   /** levels a side of books */
   readonly depth?: number | 'full'
@@ -279,7 +296,15 @@ export interface SubscribedMessage {
     readonly code: number
     readonly message: string
   }[]
+  /** topics of `resume` that go on from their latest value or a snapshot, or are not sent */
   readonly unrecovered?: readonly string[]
+}
+
+/** What `subscribe` asked for with `from` has been sent; what follows is live. */
+export interface LiveMessage {
+  readonly type: 'live'
+  /** a whole number or a text of 1 to 64 characters, given back in the answer */
+  readonly id?: number | string
 }
 
 /** Answers `unsubscribe`: nothing of these symbols follows. */
@@ -302,12 +327,30 @@ export interface SubscriptionsMessage {
   /** a whole number or a text of 1 to 64 characters, given back in the answer */
   readonly id?: number | string
   readonly subscriptions: readonly {
-    /** a channel */ readonly channel: Channel
+    /** a channel */
+    readonly channel: Channel
     /** the id of a source: 1 to 64 of letters, digits, _ and - */
     readonly source?: string
     readonly symbols: readonly string[]
     /** a timeframe such as 1m or 4h */
     readonly timeframe?: string
+    /** an object of minVolume (trades and liquidations by size, ticker and ohlcv by volume), marketHours and excludeWeekends; times are sourceTime, else receivedTime */
+    readonly filters?: {
+      /** a decimal number as text, such as "0.5" */
+      readonly minVolume?: string
+      /** {"from","to","timezone"}: from inclusive, to exclusive; over midnight where to is the earlier */
+      readonly marketHours?: {
+        /** a time as HH:MM */
+        readonly from: string
+        /** a time as HH:MM */
+        readonly to: string
+        /** an IANA time zone such as Europe/London */
+        readonly timezone: string
+      }
+      /** true leaves out Saturday and Sunday, of the time zone, else UTC */
+      readonly excludeWeekends?: boolean
+    }
+    /** ms; at least the floor of the tier, 0 for channels whose events are never thinned */
     readonly conflateMs: number
     /** levels a side of books */
     readonly depth?: number | 'full'
@@ -393,6 +436,7 @@ export interface ErrorMessage {
 export type ServerMessage =
   | AuthenticatedMessage
   | SubscribedMessage
+  | LiveMessage
   | UnsubscribedMessage
   | SubscriptionsMessage
   | PongMessage
@@ -430,27 +474,29 @@ export interface SubscribeCommand {
   readonly symbols: readonly string[]
   /** a timeframe such as 1m or 4h */
   readonly timeframe?: string
-  /** an object of minVolume, marketHours and excludeWeekends */
+  /** an object of minVolume (trades and liquidations by size, ticker and ohlcv by volume), marketHours and excludeWeekends; times are sourceTime, else receivedTime */
   readonly filters?: {
-    /** a decimal number as text, such as "0.5" */ readonly minVolume?: string
-    /** {"from","to","timezone"} */
+    /** a decimal number as text, such as "0.5" */
+    readonly minVolume?: string
+    /** {"from","to","timezone"}: from inclusive, to exclusive; over midnight where to is the earlier */
     readonly marketHours?: {
-      /** a time as HH:MM */ readonly from: string
+      /** a time as HH:MM */
+      readonly from: string
       /** a time as HH:MM */
       readonly to: string
       /** an IANA time zone such as Europe/London */
       readonly timezone: string
     }
-    /** true or false */
+    /** true leaves out Saturday and Sunday, of the time zone, else UTC */
     readonly excludeWeekends?: boolean
   }
-  /** whole ms from 0 to 3600000 */
+  /** least time between two values of a key: whole ms from 0 to 3600000 */
   readonly conflateMs?: number
   /** 5, 10, 25, 100 or "full" */
   readonly depth?: 5 | 10 | 25 | 100 | 0 | 'full'
   /** true or false */
   readonly snapshot?: boolean
-  /** an object of at most 10000 topics, each with its last position [epoch, seq] */
+  /** an object of at most 10000 topics, each with the last position [epoch, seq] that the client has: what came after it follows */
   readonly resume?: Readonly<Record<string, readonly [number, number]>>
   /** a time: ISO 8601 with a zone, such as 2026-11-22T10:00:00Z, or whole µs since the Unix epoch */
   readonly from?: number | string

@@ -1,6 +1,7 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -89,7 +90,8 @@ it('misses nothing, doubles nothing and proves its books through a network that 
   )
   client.close()
 
-  expect(proxy.connections).toBeGreaterThanOrEqual(8)
+  expect(proxy.connections).toBeGreaterThanOrEqual(5)
+  expect(notices.filter(({ type }) => type === 'unrecovered')).toEqual([])
   expect(notices.filter(({ type }) => type === 'hole' || type === 'checksum' || type === 'error')).toEqual([])
   for (const [topic, all] of runs.of) {
     const events = all.flat()
@@ -214,14 +216,14 @@ describe.skipIf(!executablePath)(`in a browser${reason}`, () => {
       }
       await proved()
       expect(await page.locator('#tickers tr').count()).toBeGreaterThan(2)
-      const had = proxy.connections
       for (let round = 0; round < 3; round++) {
         proxy.cut()
         await pause(400)
       }
       await proved()
+      const had = proxy.connections
       proxy.goDead()
-      await until(() => proxy.connections > had + 3, 20_000)
+      await until(() => proxy.connections > had, 20_000)
       await proved()
       expect(await page.locator('#notices').textContent()).not.toMatch(/hole|checksum/)
       expect(errors).toEqual([])
@@ -231,13 +233,13 @@ describe.skipIf(!executablePath)(`in a browser${reason}`, () => {
     }
   }, 90_000)
 
-  it('is one file without a dependency where it is bundled', () => {
-    const bundled = execFileSync(
-      process.execPath,
-      ['node_modules/esbuild/bin/esbuild', 'client/dist/index.js', '--bundle', '--format=esm', '--minify'],
-      { encoding: 'utf8' },
-    )
-    expect(bundled).not.toMatch(/\bimport\b|require\(/)
-    expect(bundled.length).toBeLessThan(30_000)
+  it('is one file without a dependency where it is bundled', async () => {
+    const { outputFiles } = await build({
+      entryPoints: ['client/dist/index.js'],
+      ...{ bundle: true, minify: true, write: false, format: 'esm', platform: 'browser' },
+    })
+    expect(outputFiles).toHaveLength(1)
+    expect(outputFiles![0]!.text).not.toMatch(/\bimport\b|\brequire\(/)
+    expect(outputFiles![0]!.text.length).toBeLessThan(30_000)
   })
 })
