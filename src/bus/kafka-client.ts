@@ -1,5 +1,8 @@
 import { Kafka, type LogEntry, logLevel } from 'kafkajs'
 import type { Log } from '../gateway/gateway.ts'
+import { makeRecordsInOneBuffer } from './kafka-records.ts'
+
+makeRecordsInOneBuffer()
 
 /** kafkajs tells of each failed attempt; of one part so often is enough. */
 const TELL_EVERY_MS = 10_000
