@@ -46,10 +46,13 @@ describe('tracing', () => {
       await client.waitFor(({ type }) => type === 'ticker')
     }
 
-    const stages = await until(() =>
-      [...traces.values()].find(
-        (trace) => trace.length >= 6 && trace.some((span) => span.attributes['feedgate.clients'] === 2),
-      ),
+    // The stage that comes last is `record`: the store may still be opening.
+    const stages = await until(
+      () =>
+        [...traces.values()].find(
+          (trace) => trace.length >= 6 && trace.some((span) => span.attributes['feedgate.clients'] === 2),
+        ),
+      15_000,
     )
     expect(stages.map(({ name }) => name).sort()).toEqual([
       'bus',
