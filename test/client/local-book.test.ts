@@ -116,6 +116,16 @@ describe('a local book', () => {
     expect(local.bids()).toEqual([])
   })
 
+  it('is stale behind a hole, and goes on when what was missing has come', async () => {
+    const peer = await subscribed()
+    peer.send([book('snapshot', 5, SNAPSHOT), book('delta', 7, { bids: [['99', '0']] })])
+    expect((await peer.command('subscribe', 1)).resume).toEqual({ [TOPIC]: [7, 5] })
+    peer.send([book('delta', 6, { bids: [['98', '1']] }), book('delta', 7, { bids: [['99', '0']] })])
+    await until(() => local.position?.[1] === 7)
+    expect(local.bids()).toEqual([['98', '1']])
+    expect(states).toEqual(['live: snapshot', 'stale: events are missing', 'live: resumed'])
+  })
+
   it('is built anew where events were missed', async () => {
     const peer = await subscribed()
     peer.send(book('snapshot', 5, SNAPSHOT))

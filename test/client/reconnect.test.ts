@@ -260,6 +260,24 @@ describe('commands', () => {
     expect(client.of('rejected')).toMatchObject([{ channel: 'trades' }, { channel: 'ticker', symbol: 'X/Y' }])
   })
 
+  it('asks again for a symbol that it had and that is refused after a reconnect', async () => {
+    await connect()
+    const subscription = client.subscribe(TRADES, () => {})
+    await subscription.ready
+    const first = await gateway.peer()
+    gateway.on('subscribe', (peer, { id, channel }) =>
+      peer.send({
+        ...{ type: 'subscribed', id, channel, symbols: [], conflateMs: 0 },
+        rejected: [{ symbol: 'A/B', code: 422, message: 'not carried yet' }],
+      }),
+    )
+    first.socket.terminate()
+    const second = await gateway.peer(1)
+    await second.command('subscribe')
+    await until(() => second.of('subscribe').length === 2, 8_000)
+    expect(client.last('closed')).toBeUndefined()
+  })
+
   it('fails a subscription that the gateway does not grant', async () => {
     gateway.on('subscribe', (peer, { id }) =>
       peer.send({ type: 'error', id, code: 403, name: 'forbidden', message: 'not part of tier basic' }),
