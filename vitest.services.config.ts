@@ -9,6 +9,8 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // As in vitest.config.ts. Of the chaos runs each prints its figures and its seed.
+    retry: process.env.CI ? 1 : 0,
     reporters: ['default', 'json'],
     outputFile: { json: 'coverage/services.json' },
   },
