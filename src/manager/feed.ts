@@ -68,7 +68,7 @@ export class Feed {
     this.topic = topicOfFeed(source, subscription)
     this.#context = context
     this.#deliveryMs = context.patience.deliveryMs
-    this.#silenceMs = context.patience.silenceMs
+    this.#silenceMs = this.#firstSilenceMs
     this.#writer = writers.of(this.topic)
     this.#keeper = this.#createKeeper()
     const reason = context.connector.refuse(subscription)
@@ -121,7 +121,7 @@ export class Feed {
     this.#heardAt = performance.now()
     this.#deliveryMs = this.#context.patience.deliveryMs
     // The answer to a probe says nothing of the next one.
-    if (!this.#probed) this.#silenceMs = this.#context.patience.silenceMs
+    if (!this.#probed) this.#silenceMs = this.#firstSilenceMs
     this.#probed = false
     return takesOver
   }
@@ -191,6 +191,11 @@ export class Feed {
     return true
   }
 
+  get #firstSilenceMs(): number {
+    const { silenceMs, tradeSilenceMs } = this.#context.patience
+    return this.topic.channel === 'trades' ? tradeSilenceMs : silenceMs
+  }
+
   /** A silent book that nothing else can prove is asked for again. */
   #isProbed(time: number): boolean {
     const { bookRules, fetchBook } = this.#context.connector
@@ -201,28 +206,37 @@ export class Feed {
     return true
   }
 
-  /** A book that can be compared with the venue's by another way, and is silent for so long that it should be. */
+  /** It can be compared with what the venue gives in another way, and is silent for so long that it should be. */
   isDoubtful(time: number): boolean {
-    const { fetchBook } = this.#context.connector
-    return this.#keeper instanceof BookKeeper && fetchBook !== undefined && this.#isSilent(time)
+    const { fetchBook, fetchTrades } = this.#context.connector
+    const keeper = this.#keeper
+    const fetch =
+      keeper instanceof BookKeeper ? fetchBook : keeper instanceof TradeKeeper ? fetchTrades : undefined
+    return fetch !== undefined && this.#isSilent(time)
   }
 
   #isSilent(time: number): boolean {
     if (this.#state !== 'live' || time - Math.max(this.#heardAt, this.#askedAt) < this.#silenceMs)
       return false
-    this.#silenceMs = Math.min(this.#silenceMs * 2, this.#context.patience.maxWaitMs)
+    const most = Math.max(this.#context.patience.maxWaitMs, this.#firstSilenceMs * 16)
+    this.#silenceMs = Math.min(this.#silenceMs * 2, most)
     return true
   }
 
-  /** Did the venue's book move on while ours heard nothing? */
+  /** Did the venue's market move on while we heard nothing? */
   async isWithheld(): Promise<boolean> {
     const { connector } = this.#context
-    return this.#keeper instanceof BookKeeper && (await this.#keeper.isWithheld(connector.bookDepth(1)))
+    if (this.#keeper instanceof BookKeeper) return this.#keeper.isWithheld(connector.bookDepth(1))
+    return this.#keeper instanceof TradeKeeper && this.#keeper.isWithheld()
   }
 
-  /** It did: this book alone is built anew. */
+  /** It did: this topic alone is begun anew. */
   withheld(): void {
-    if (this.#keeper instanceof BookKeeper && this.link) this.#keeper.withheld()
+    if (!this.link) return
+    if (this.#keeper instanceof BookKeeper) this.#keeper.withheld()
+    if (!(this.#keeper instanceof TradeKeeper)) return
+    this.#keeper.withheld()
+    this.resubscribe()
   }
 
   /** The book that it proved, as a snapshot. */

@@ -52,6 +52,8 @@ export class Lane {
   #current: Connection | undefined
   /** Takes over from `#current`. */
   #next: Connection | undefined
+  /** Replaced, and closed when what was on its way has come: another connection may be read first. */
+  readonly #leaving = new Set<Link>()
   #retry: NodeJS.Timeout | undefined
   #replacing: NodeJS.Timeout | undefined
   #replaceAttempt = 0
@@ -189,6 +191,7 @@ export class Lane {
     for (const feed of this.feeds.values()) feed.close()
     this.#current?.link.close(reason)
     this.#next?.link.close(reason)
+    for (const link of this.#leaving) link.close(reason)
   }
 
   #waitMs(): number {
@@ -279,8 +282,16 @@ export class Lane {
     this.#current = next
     for (const feed of this.feeds.values())
       if (feed.link !== next.link && !feed.isRefused) feed.takeOver(next.link, lost)
-    old?.link.close('replaced')
+    if (old) this.#leave(old.link)
     this.#release()
+  }
+
+  #leave(link: Link): void {
+    this.#leaving.add(link)
+    setTimeout(() => {
+      this.#leaving.delete(link)
+      link.close('replaced')
+    }, this.#host.patience.lingerMs).unref()
   }
 
   /** The lanes that were taken have nothing left. */
@@ -335,8 +346,10 @@ export class Lane {
     // Nothing was asked, or no longer: frames that were on their way when it was given up.
     if (!feed) return
     if (!feed.received(update, receivedTime, this.#role(connection, feed))) return
-    feed.link = connection.link
-    for (const other of this.feeds.values()) if (other.link !== connection.link && !other.isRefused) return
+    // What the connection in charge says may prove that the next one says the same.
+    const { link } = (connection === this.#current ? this.#next : undefined) ?? connection
+    feed.link = link
+    for (const other of this.feeds.values()) if (other.link !== link && !other.isRefused) return
     this.#promote()
   }
 

@@ -3,6 +3,9 @@ import type { VenueId } from '../market/event.ts'
 import type { Feed } from './feed.ts'
 import type { Patience } from './patience.ts'
 
+/** Silent subscriptions that are compared at once: what REST gives is for snapshots first. */
+const MAX_COMPARISONS = 5
+
 /** One connection of a lane. Times are monotonic ms; 0: never. */
 export interface Connection {
   link: Link
@@ -37,6 +40,8 @@ export interface LivenessHost {
 export class Liveness {
   readonly #host: LivenessHost
   #doubtAfterMs: number
+  /** Under way; at most `MAX_COMPARISONS`. */
+  #comparisons = 0
   /** The venue's last update id of a book, seen by REST while the connection had delivered nothing since. */
   #mark: { readonly deliveredAt: number; readonly last: VenueId } | undefined
 
@@ -65,16 +70,18 @@ export class Liveness {
     }
     for (const feed of this.#host.feeds.values()) {
       if (feed.sweep(time)) connection.askedAt ||= time
-      if (feed.isDoubtful(time)) void this.#compare(connection, feed)
+      if (this.#comparisons < MAX_COMPARISONS && feed.isDoubtful(time)) void this.#compare(connection, feed)
     }
     if (this.#host.feeds.size === 0 || time - connection.heardAt < this.#doubtAfterMs) return
     this.#doubtAfterMs = Math.min(this.#doubtAfterMs * 2, maxDoubtMs)
     void this.#doubt(connection, time)
   }
 
-  /** A silent book whose venue moved on: if the connection delivered nothing else either, it is dead, else this book is. */
+  /** A silent topic whose venue moved on: if the connection delivered nothing else either, it is dead, else the topic is. */
   async #compare(connection: Connection, feed: Feed): Promise<void> {
-    if (!(await feed.isWithheld()) || !this.#host.isCurrent(connection)) return
+    this.#comparisons++
+    const isWithheld = await feed.isWithheld().finally(() => this.#comparisons--)
+    if (!isWithheld || !this.#host.isCurrent(connection)) return
     if (performance.now() - connection.deliveredAt < this.#host.patience.doubtMs) feed.withheld()
     else this.#host.giveUpOn(connection, 'no data, though the venue moves on')
   }

@@ -11,8 +11,10 @@ export interface Patience {
   readonly probeMs: number
   /** A subscription that was neither acknowledged nor delivered is asked for again, then ever more rarely. */
   readonly deliveryMs: number
-  /** What is silent for so long is compared with what the venue gives by REST, then ever more rarely. */
+  /** A book that is silent for so long is compared with what the venue gives in another way, then ever more rarely. */
   readonly silenceMs: number
+  /** Trades that are: calm markets have none for long. */
+  readonly tradeSilenceMs: number
   /** However rarely: so often all the same. */
   readonly maxWaitMs: number
   /** When the venue by REST is ahead of a stream, the stream gets so long to deliver. */
@@ -28,6 +30,8 @@ export interface Patience {
   readonly backfillMs: number
   /** When a connection replaces another, topics that stay silent on it are handed over after so long. */
   readonly handoverMs: number
+  /** A connection that was replaced is read for so long: what was on its way still counts. */
+  readonly lingerMs: number
   /** Connections of which one could carry what two do are looked for so often. */
   readonly mergeMs: number
   /** What one of two sides lacks is waited for at the other, before it is a hole. */
@@ -46,6 +50,7 @@ export const PATIENCE: Patience = {
   probeMs: 5_000,
   deliveryMs: 10_000,
   silenceMs: 15_000,
+  tradeSilenceMs: 60_000,
   maxWaitMs: 300_000,
   graceMs: 3_000,
   heartbeatGraceMs: 2_000,
@@ -54,6 +59,7 @@ export const PATIENCE: Patience = {
   soundMs: 10_000,
   backfillMs: 1_000,
   handoverMs: 10_000,
+  lingerMs: 1_000,
   mergeMs: 60_000,
   sideMs: 500,
   sideSilentMs: 2_000,

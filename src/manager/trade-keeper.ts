@@ -1,4 +1,4 @@
-import type { DecodedEvent, TradeRules } from '../connectors/connector.ts'
+import type { DecodedEvent, FetchedTrades, TradeRules } from '../connectors/connector.ts'
 import type { Flag, Gap, Micros, VenueId } from '../market/event.ts'
 import { signals } from '../signals.ts'
 import { Backfill, type FetchTrades } from './backfill.ts'
@@ -29,6 +29,8 @@ export interface TradeKeeperOptions {
   now(): Micros
 }
 
+const NONE: FetchedTrades = { trades: [], complete: false }
+
 /** The newest trade that is known. */
 interface LastTrade {
   readonly id?: string | undefined
@@ -43,6 +45,7 @@ interface LastTrade {
  * more with `repairedBy`. A late trade that fills a hole is published too. Trades without ids are told by their times.
  */
 export class TradeKeeper implements Keeper {
+  readonly #options: TradeKeeperOptions
   readonly #writer: Output
   readonly #contiguous: boolean
   /** µs. */
@@ -51,6 +54,8 @@ export class TradeKeeper implements Keeper {
   readonly #now: () => Micros
   #backfill: Backfill | undefined
   #last: LastTrade | undefined
+  /** The one before it. */
+  #lastButOne: LastTrade | undefined
   /** Two generations of at most `WINDOW` each: when the younger is full or old, the older is forgotten as a whole. */
   #seen: Set<string>
   #seenBefore: ReadonlySet<string> = new Set()
@@ -60,12 +65,16 @@ export class TradeKeeper implements Keeper {
   #high: VenueId | undefined
   /** Something may be missing since the last trade, and why. */
   #doubt: string | undefined
+  /** Told by the next connection alone, where ids are not contiguous; bounded by the time that a handover takes. */
+  readonly #ahead = new Set<string>()
   /** Of trades without ids. */
   readonly #repeats = new Repeats()
   /** A heartbeat told of a trade that we do not have yet. */
   #awaited: { id: VenueId; since: Micros } | undefined
 
-  constructor({ writer, rules, patience, stored, changed, fetch, now }: TradeKeeperOptions) {
+  constructor(options: TradeKeeperOptions) {
+    const { writer, rules, patience, stored, changed, fetch, now } = options
+    this.#options = options
     this.#writer = writer
     this.#contiguous = rules.contiguousIds
     this.#heartbeatGrace = patience.heartbeatGraceMs * 1_000
@@ -89,12 +98,35 @@ export class TradeKeeper implements Keeper {
     const id = payload.type === 'trade' ? payload.id : undefined
     // Two connections are told apart by id; without one, only one of them counts.
     if (id === undefined && role === 'old') return false
-    if (id === undefined ? this.#isRepeat(update) : !this.#isNew(id)) return role === 'next'
+    if (id === undefined ? this.#isRepeat(update) : !this.#isNew(id)) return this.#isCommon(id, role)
+    const takesOver = role === 'next' && this.#begins(id)
     const made = sourceTime === undefined ? madeAbout(receivedTime) : exactly(sourceTime)
-    this.#declareHole({ id, ...made }, receivedTime, flags)
+    // What a connection that was replaced still says, where ids tell no order, is not where a hole would be.
+    if (role !== 'old' || this.#contiguous) this.#declareHole({ id, ...made }, receivedTime, flags)
     this.#writer.write(payload, { receivedTime, sourceTime, flags, venueSeq })
     this.#changed('live')
-    return role === 'next'
+    return takesOver
+  }
+
+  /** Known trades: does this one prove that the next connection says what this one does? */
+  #isCommon(id: string | undefined, role: Role): boolean {
+    const isCommon = role === 'next' || (role === 'current' && id !== undefined && this.#ahead.has(id))
+    if (isCommon) this.#ahead.clear()
+    return isCommon
+  }
+
+  /**
+   * A trade of the next connection that is new: may it take over at once? Where ids are contiguous a jump would show what
+   * is missing. Else it has to wait for a trade that both connections tell, and what has no id may have missed some.
+   */
+  #begins(id: string | undefined): boolean {
+    if (this.#contiguous) return true
+    if (id !== undefined) {
+      this.#ahead.add(id)
+      return this.#last === undefined
+    }
+    if (this.#last) this.#doubt ??= 'reconnect'
+    return true
   }
 
   /** Was a trade of this id published lately? */
@@ -129,6 +161,28 @@ export class TradeKeeper implements Keeper {
     }
   }
 
+  /** Asks the venue another way whether trades were made while the stream was silent. */
+  async isWithheld(): Promise<boolean> {
+    const { fetch, patience, now } = this.#options
+    const last = this.#last
+    if (!fetch || !last) return false
+    const wanted = {
+      ...(last.id !== undefined && { afterId: last.id }),
+      afterTime: last.earliest,
+      untilTime: madeAbout(now()).latest,
+    }
+    const { trades } = await fetch(wanted, AbortSignal.timeout(patience.probeMs)).catch(() => NONE)
+    const newest = trades.at(-1)?.payload
+    if (newest?.type !== 'trade' || newest.id === undefined || this.knows(newest.id)) return false
+    await new Promise((resolve) => setTimeout(resolve, patience.graceMs).unref())
+    return this.#last === last
+  }
+
+  /** They were. */
+  withheld(): void {
+    this.#doubt = 'no data'
+  }
+
   interrupted(): void {
     if (this.#writer.epoch !== null) this.#doubt = 'reconnect'
     this.#awaited = undefined
@@ -140,7 +194,8 @@ export class TradeKeeper implements Keeper {
   }
 
   takenOver(lost: boolean): void {
-    if (lost) this.interrupted()
+    if (lost || this.#ahead.size > 0) this.interrupted()
+    this.#ahead.clear()
   }
 
   acknowledged(): void {
@@ -194,7 +249,10 @@ export class TradeKeeper implements Keeper {
     const reason = this.#doubt
     this.#doubt = undefined
     if (number === undefined || this.#high === undefined) {
-      if (reason !== undefined) this.#repair(this.#writer.gap({ reason }, { receivedTime, flags }), next)
+      // What could not be read may be older than the last that could.
+      const since = reason === 'malformed' ? (this.#lastButOne ?? this.#last) : this.#last
+      if (reason !== undefined)
+        this.#repair(this.#writer.gap({ reason }, { receivedTime, flags }), next, since)
     } else if (number > idAfter(this.#high)) {
       this.#hole(reason ?? 'sequence', idBefore(number), receivedTime, flags, next)
     } else if (number < this.#high && BigInt(this.#high) - BigInt(number) >= WINDOW) {
@@ -204,7 +262,12 @@ export class TradeKeeper implements Keeper {
     }
     this.#raise(number)
     // A late one is not where a hole would begin.
-    if (number === undefined || number === this.#high) this.#last = next
+    if (number === undefined || number === this.#high) this.#follow(next)
+  }
+
+  #follow(last: LastTrade): void {
+    this.#lastButOne = this.#last
+    this.#last = last
   }
 
   #hole(
@@ -220,8 +283,7 @@ export class TradeKeeper implements Keeper {
   }
 
   /** Asks for what lies between the last trade and the next. */
-  #repair(gap: Gap | undefined, next: LastTrade): void {
-    const last = this.#last
+  #repair(gap: Gap | undefined, next: LastTrade, last = this.#last): void {
     if (!gap || !last) return
     this.#backfill?.repair(gap, {
       ...(last.id !== undefined && { afterId: last.id }),

@@ -38,7 +38,7 @@ describe.concurrent.each(CUT_VENUES)(`${CUTS} cuts of %s`, (venue) => {
         const before = run.exchange.connections.map(({ id }) => id)
         // Coinbase announces nothing: all of its are on demand.
         if (cut % 2 === 0 || venue === 'coinbase') await run.upstream.manager.rotate({ exchangeId: SOURCE })
-        else run.exchange.inject({ fault: 'shutdown', count: before.length })
+        else run.inject({ fault: 'shutdown', count: before.length })
         for (let waited = 0; !isReplaced(run, before); waited++) {
           if (waited > 3_000) throw new Error(`cut ${cut}: the old connections are still there`)
           run.burst(2)
@@ -65,7 +65,7 @@ describe.concurrent.each(CUT_VENUES)(`${CUTS} cuts of %s`, (venue) => {
       await run.live()
       for (let cut = 0; cut < CUTS; cut++) {
         const before = run.exchange.connections.map(({ id }) => id)
-        run.exchange.inject({
+        run.inject({
           fault: cut % 2 === 0 ? 'hard-cut' : 'cut',
           count: run.exchange.connections.length,
         })

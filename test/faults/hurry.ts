@@ -26,6 +26,7 @@ const CALM: Patience = {
   soundMs: 200,
   backfillMs: 50,
   handoverMs: 1_000,
+  lingerMs: 60,
   healthyMs: 300,
 }
 
@@ -36,6 +37,7 @@ export const IMPATIENT: Patience = {
   answerMs: 600,
   deliveryMs: 400,
   silenceMs: 1_600,
+  tradeSilenceMs: 1_600,
   maxWaitMs: 1_600,
   graceMs: 200,
 }

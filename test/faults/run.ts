@@ -1,4 +1,9 @@
-import { type Exchange, type InjectOptions, startExchange } from '../../src/exchange/exchange.ts'
+import {
+  type Exchange,
+  type Injected,
+  type InjectOptions,
+  startExchange,
+} from '../../src/exchange/exchange.ts'
 import type { SourceSpec, TopicStatus } from '../../src/manager/manager.ts'
 import { startUpstream, type Upstream } from '../manager/venue-world.ts'
 import { hurriedConnectors, PATIENCE_OF, type Pace, scaleOf } from './hurry.ts'
@@ -57,6 +62,7 @@ export class FaultRun {
   readonly books = new Map<string, BookWatch>()
   readonly trades = new Map<string, TradeWatch>()
   upstream!: Upstream
+  readonly #injected: Injected[] = []
   /** Events of `upstream.events` that the watches have taken. */
   #taken = 0
 
@@ -80,7 +86,7 @@ export class FaultRun {
     })
     const run = new FaultRun(exchange, wanted)
     run.burst(history)
-    for (const fault of faults) exchange.inject(fault)
+    for (const fault of faults) run.inject(fault)
     const spec: SourceSpec = {
       id: SOURCE,
       kind: venue,
@@ -96,6 +102,17 @@ export class FaultRun {
     const connectors = hurriedConnectors(venue, pace)
     run.upstream = await startUpstream([spec], { connectors, patience: PATIENCE_OF[pace] })
     return run
+  }
+
+  inject(options: InjectOptions): Injected {
+    const injected = this.exchange.inject(options)
+    this.#injected.push(injected)
+    return injected
+  }
+
+  /** Whatever is wrong ends. */
+  calm(): void {
+    for (const injected of this.#injected.splice(0)) injected.end()
   }
 
   async stop(): Promise<void> {

@@ -6,6 +6,8 @@ import { type FaultRun, pause, type VenueId } from './run.ts'
 export interface Cell {
   /** Of the topics of the symbol that the fault concerns, as `FaultRun.seen` says it. */
   readonly sees?: readonly string[]
+  /** What it sees as well, or not: it depends on what comes first. */
+  readonly maybe?: readonly string[]
   /** States of the source after it was connected. */
   readonly source?: readonly string[]
   /** Messages end in the dead-letter topic. */
@@ -53,7 +55,7 @@ const IDS_JUMP = not('its trade ids are not contiguous')
 const message =
   (fault: ExchangeFault, matter: 'book' | 'trade', count = 1) =>
   async (run: FaultRun, symbol: string) => {
-    const injected = run.exchange.inject({ fault, symbol, matter, after: 2, count })
+    const injected = run.inject({ fault, symbol, matter, after: 2, count })
     for (let steps = 0; injected.hits < count; steps += 2) {
       if (steps > 400) throw new Error(`${fault} did not happen`)
       await run.step(2)
@@ -63,7 +65,7 @@ const message =
 
 /** Every connection, and steps of the market that nobody hears of. */
 const connections = (fault: ExchangeFault) => async (run: FaultRun) => {
-  run.exchange.inject({ fault, count: run.exchange.connections.length })
+  run.inject({ fault, count: run.exchange.connections.length })
   run.burst(24)
   await run.until('connected again', () => run.states().includes('reconnecting') && run.isConnected)
 }
@@ -71,8 +73,18 @@ const connections = (fault: ExchangeFault) => async (run: FaultRun) => {
 /** Refused while the connections are cut, and what was missed cannot be asked for either. */
 const refusal = (fault: ExchangeFault, where: 'handshake' | 'rest') => async (run: FaultRun) => {
   const count = where === 'handshake' ? 2 : Number.POSITIVE_INFINITY
-  const injected = run.exchange.inject({ fault, where, count, retryAfterS: 0.1, ms: 300 })
+  const injected = run.inject({ fault, where, count, retryAfterS: 0.1, ms: 300 })
   await connections('hard-cut')(run)
+  injected.end()
+}
+
+/** Long enough to be noticed. */
+const withheld = (matter: 'book' | 'trade') => async (run: FaultRun, symbol: string) => {
+  const injected = run.inject({ fault: 'withheld', symbol, matter })
+  for (let waited = 0; waited < 3_000; waited += 30) {
+    run.burst(2)
+    await pause(30)
+  }
   injected.end()
 }
 
@@ -146,18 +158,21 @@ export const CASES: readonly FaultCase[] = [
   {
     name: 'a book that was sent is withheld',
     pace: 'brisk',
-    act: async (run, symbol) => {
-      const withheld = run.exchange.inject({ fault: 'withheld', symbol, matter: 'book' })
-      for (let waited = 0; waited < 3_000; waited += 30) {
-        run.burst(2)
-        await pause(30)
-      }
-      withheld.end()
-    },
+    act: withheld('book'),
     // Snapshots by REST go on meanwhile, and then the stream does not follow them.
     cells: every(sees('orderbook: gap no data'), {
       binance: sees('orderbook: gap no data', 'orderbook: gap sequence'),
       'binance-futures': sees('orderbook: gap no data', 'orderbook: gap sequence'),
+    }),
+  },
+  {
+    name: 'trades that were sent are withheld',
+    pace: 'brisk',
+    act: withheld('trade'),
+    cells: every(sees('trades: gap no data, repaired'), {
+      // Its heartbeats name the last trade.
+      coinbase: { ...REPAIRED, maybe: ['trades: gap no data, repaired'] },
+      'kraken-v1': NO_IDS,
     }),
   },
   {
@@ -179,7 +194,7 @@ export const CASES: readonly FaultCase[] = [
     all: true,
     timeScale: 4,
     act: async (run) => {
-      run.exchange.inject({ fault: 'shutdown', count: run.exchange.connections.length })
+      run.inject({ fault: 'shutdown', count: run.exchange.connections.length })
       for (let waited = 0; waited < 1_000; waited += 20) {
         run.burst(2)
         await pause(20)
@@ -280,7 +295,7 @@ export const CASES: readonly FaultCase[] = [
     name: 'one market is quiet',
     pace: 'brisk',
     act: async (run, symbol) => {
-      const quiet = run.exchange.inject({ fault: 'quiet', symbol })
+      const quiet = run.inject({ fault: 'quiet', symbol })
       for (let waited = 0; waited < 3_000; waited += 30) {
         run.burst(2)
         await pause(30)
