@@ -118,14 +118,31 @@ async function givenKafka(url: string): Promise<Engine> {
   return givenEngine('kafka', url, 'KAFKA_BROKERS', () => emptyKafka({ url }))
 }
 
+/** A member that was killed is missed after its session, 6 s. */
+const MEMBERS_LEAVE_MS = 20_000
+
 /** Deletes all topics and consumer groups; no consumer may run. */
 export function emptyKafka({ url }: Pick<Engine, 'url'>): Promise<void> {
   return administer(url, async (admin) => {
-    const { groups } = await admin.listGroups()
-    if (groups.length > 0) await admin.deleteGroups(groups.map(({ groupId }) => groupId))
+    await deleteGroups(admin)
     const topics = await topicsOf(admin)
     if (topics.length > 0) await admin.deleteTopics({ topics })
   })
+}
+
+async function deleteGroups(admin: Admin): Promise<void> {
+  const deadline = performance.now() + MEMBERS_LEAVE_MS
+  for (;;) {
+    const { groups } = await admin.listGroups()
+    if (groups.length === 0) return
+    try {
+      await admin.deleteGroups(groups.map(({ groupId }) => groupId))
+      return
+    } catch (error) {
+      if (performance.now() > deadline) throw error
+      await new Promise((resume) => setTimeout(resume, 500))
+    }
+  }
 }
 
 async function topicsOf(admin: Admin): Promise<string[]> {
