@@ -101,7 +101,8 @@ export class BookKeeper implements Keeper {
     this.#stop()
   }
 
-  malformed(receivedTime: Micros, named: boolean): void {
+  malformed(receivedTime: Micros, named: boolean, role: Role): void {
+    if (role !== 'current') return
     const { follows, checksum } = this.#host.rules
     if (named || !(follows || checksum)) this.#fail({ reason: 'malformed' }, receivedTime)
   }

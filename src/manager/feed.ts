@@ -145,12 +145,16 @@ export class Feed {
     if (this.#state !== 'refused') this.#changed(this.#writer.epoch === null ? 'pending' : 'stale', reason)
   }
 
-  malformed(receivedTime: Micros, named: boolean): void {
-    this.#keeper.malformed(receivedTime, named)
+  malformed(receivedTime: Micros, named: boolean, role: Role): void {
+    this.#keeper.malformed(receivedTime, named, role)
   }
 
   lastTrade(id: string, receivedTime: Micros): void {
     this.#keeper.lastTrade(id, receivedTime)
+  }
+
+  abandoned(): void {
+    this.#keeper.abandoned?.()
   }
 
   takeOver(link: Link, lost: boolean): void {

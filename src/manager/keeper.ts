@@ -20,11 +20,13 @@ export interface Keeper {
   /**
    * A message could not be read. `named`: it was one of this topic; else it may have been of any.
    */
-  malformed(receivedTime: Micros, named: boolean): void
+  malformed(receivedTime: Micros, named: boolean, role: Role): void
   /** The venue tells the id of its last trade. */
   lastTrade(id: string, receivedTime: Micros): void
   /** The `next` connection carries the topic now, whether or not it delivered. `lost`: the one before broke. */
   takenOver(lost: boolean): void
+  /** The `next` connection ended before it carried the topic. */
+  abandoned?(): void
   /** The subscription ended. */
   close(): void
 }
@@ -60,8 +62,8 @@ export class PlainKeeper implements Keeper {
   }
 
   /** Only where each event counts is one that cannot be read a hole; of a state the next one stands for it. */
-  malformed(receivedTime: Micros, named: boolean): void {
-    if (named && this.#writer.topic.class === 'event' && this.#writer.epoch !== null)
+  malformed(receivedTime: Micros, named: boolean, role: Role): void {
+    if (role === 'current' && named && this.#writer.topic.class === 'event' && this.#writer.epoch !== null)
       this.#writer.gap({ reason: 'malformed' }, { receivedTime })
   }
 

@@ -377,7 +377,7 @@ export class Lane {
     const concerned = [...this.feeds.values()].filter((feed) => !named || ofTopic(feed))
     this.#host.deadLetter(reason, receivedTime, frame, named ? concerned[0] : undefined)
     for (const feed of concerned)
-      if (feed.link === connection.link && !feed.isRefused) feed.malformed(receivedTime, named)
+      if (!feed.isRefused) feed.malformed(receivedTime, named, this.#role(connection, feed))
   }
 
   #ended(connection: Connection, end: LinkEnd): void {
@@ -394,6 +394,7 @@ export class Lane {
     this.#next = undefined
     // Topics that had moved already move back: what the old connection delivered meanwhile was not taken.
     for (const feed of this.feeds.values()) {
+      if (feed.link !== connection.link) feed.abandoned()
       if (!this.#current || feed.link !== connection.link || feed.isRefused) continue
       feed.interrupted(end.reason)
       feed.link = this.#current.link

@@ -59,9 +59,9 @@ export class MergedTrades {
         this.#up[side] = true
       },
       interrupted: () => this.#interrupted(side),
-      malformed: () => {
+      malformed: (receivedTime, named) => {
         this.#joined[side] = false
-        if (!this.#carries(otherOf(side))) this.#keeper.malformed()
+        if (!this.#carries(otherOf(side))) this.#keeper.malformed(receivedTime, named, 'current')
       },
       lastTrade: (id, receivedTime) => this.#keeper.lastTrade(id, receivedTime),
       takenOver: (lost) => {

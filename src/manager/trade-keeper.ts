@@ -29,6 +29,12 @@ export interface TradeKeeperOptions {
   now(): Micros
 }
 
+/** Without an update it could not be read. */
+interface Ahead {
+  readonly update?: DecodedEvent
+  readonly receivedTime: Micros
+}
+
 const NONE: FetchedTrades = { trades: [], complete: false }
 
 /** The newest trade that is known. */
@@ -65,8 +71,8 @@ export class TradeKeeper implements Keeper {
   #high: VenueId | undefined
   /** Something may be missing since the last trade, and why. */
   #doubt: string | undefined
-  /** Told by the next connection alone, where ids are not contiguous; bounded by the time that a handover takes. */
-  readonly #ahead = new Set<string>()
+  /** Told by the next connection alone, where ids are not contiguous; at most `WINDOW`, then it begins anew. */
+  readonly #ahead: Ahead[] = []
   /** Of trades without ids. */
   readonly #repeats = new Repeats()
   /** A heartbeat told of a trade that we do not have yet. */
@@ -98,35 +104,49 @@ export class TradeKeeper implements Keeper {
     const id = payload.type === 'trade' ? payload.id : undefined
     // Two connections are told apart by id; without one, only one of them counts.
     if (id === undefined && role === 'old') return false
-    if (id === undefined ? this.#isRepeat(update) : !this.#isNew(id)) return this.#isCommon(id, role)
-    const takesOver = role === 'next' && this.#begins(id)
+    if (role === 'next' && this.#mustWait(id)) {
+      this.#wait({ update, receivedTime })
+      return false
+    }
+    if (id === undefined ? this.#isRepeat(update) : !this.#isNew(id)) {
+      if (role === 'next') this.#tellAhead()
+      return role === 'next'
+    }
+    // What has no id and is no repeat: its last trades did not reach back to those that are known.
+    if (role === 'next' && id === undefined && this.#last) this.#doubt ??= 'reconnect'
     const made = sourceTime === undefined ? madeAbout(receivedTime) : exactly(sourceTime)
     // What a connection that was replaced still says, where ids tell no order, is not where a hole would be.
     if (role !== 'old' || this.#contiguous) this.#declareHole({ id, ...made }, receivedTime, flags)
     this.#writer.write(payload, { receivedTime, sourceTime, flags, venueSeq })
     this.#changed('live')
-    return takesOver
-  }
-
-  /** Known trades: does this one prove that the next connection says what this one does? */
-  #isCommon(id: string | undefined, role: Role): boolean {
-    const isCommon = role === 'next' || (role === 'current' && id !== undefined && this.#ahead.has(id))
-    if (isCommon) this.#ahead.clear()
-    return isCommon
+    return role === 'next' || (id !== undefined && this.#meets(id))
   }
 
   /**
-   * A trade of the next connection that is new: may it take over at once? Where ids are contiguous a jump would show what
-   * is missing. Else it has to wait for a trade that both connections tell, and what has no id may have missed some.
+   * Where ids are contiguous a jump shows what is missing between two connections. Else the next takes over at a trade
+   * that both tell, and until then what it tells waits for the connection in charge.
    */
-  #begins(id: string | undefined): boolean {
-    if (this.#contiguous) return true
-    if (id !== undefined) {
-      this.#ahead.add(id)
-      return this.#last === undefined
+  #mustWait(id: string | undefined): boolean {
+    return !this.#contiguous && id !== undefined && this.#last !== undefined && !this.knows(id)
+  }
+
+  #wait(entry: Ahead): void {
+    if (this.#ahead.length >= WINDOW) this.#ahead.length = 0
+    this.#ahead.push(entry)
+  }
+
+  /** True where the next connection has told this trade already: from there on all is known. */
+  #meets(id: string): boolean {
+    const met = this.#ahead.some((entry) => idOf(entry.update) === id)
+    if (met) this.#tellAhead()
+    return met
+  }
+
+  #tellAhead(): void {
+    for (const { update, receivedTime } of this.#ahead.splice(0)) {
+      if (update) this.received(update, receivedTime, 'current')
+      else this.malformed(receivedTime, true, 'current')
     }
-    if (this.#last) this.#doubt ??= 'reconnect'
-    return true
   }
 
   /** Was a trade of this id published lately? */
@@ -189,13 +209,19 @@ export class TradeKeeper implements Keeper {
   }
 
   /** The next trade shows the hole: with its ids where they are contiguous, else it is one whatever comes. */
-  malformed(): void {
-    if (!this.#contiguous && this.#writer.epoch !== null) this.#doubt ??= 'malformed'
+  malformed(receivedTime: Micros, _named: boolean, role: Role): void {
+    if (role === 'next') this.#wait({ receivedTime })
+    else if (role === 'current' && !this.#contiguous && this.#writer.epoch !== null)
+      this.#doubt ??= 'malformed'
+  }
+
+  abandoned(): void {
+    this.#ahead.length = 0
   }
 
   takenOver(lost: boolean): void {
-    if (lost || this.#ahead.size > 0) this.interrupted()
-    this.#ahead.clear()
+    if (lost || this.#ahead.length > 0) this.interrupted()
+    this.#tellAhead()
   }
 
   acknowledged(): void {
@@ -297,6 +323,10 @@ export class TradeKeeper implements Keeper {
     if (!this.#contiguous || number === undefined) return
     if (this.#high === undefined || number > this.#high) this.#high = number
   }
+}
+
+function idOf(update: DecodedEvent | undefined): string | undefined {
+  return update?.payload.type === 'trade' ? update.payload.id : undefined
 }
 
 function exactly(time: Micros) {

@@ -1,9 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { FaultRun, pause, SOURCE } from './run.ts'
+import { FaultRun, pause, SOURCE, VENUE_IDS } from './run.ts'
 
 const CUTS = 100
-const CUT_VENUES = ['binance', 'coinbase', 'kraken', 'okx'] as const
-
 /** Of all symbols. */
 function tally(run: FaultRun) {
   run.take()
@@ -29,15 +27,15 @@ function isReplaced(run: FaultRun, before: readonly number[]): boolean {
   )
 }
 
-describe.concurrent.each(CUT_VENUES)(`${CUTS} cuts of %s`, (venue) => {
+describe.concurrent.each(VENUE_IDS)(`${CUTS} cuts of %s`, (venue) => {
   it('lose and double nothing when a new connection is made before the old one is broken', async () => {
     const run = await FaultRun.start({ venue, seed: 2, pace: 'brisk', timeScale: 4 })
     try {
       await run.live()
       for (let cut = 0; cut < CUTS; cut++) {
         const before = run.exchange.connections.map(({ id }) => id)
-        // Coinbase announces nothing: all of its are on demand.
-        if (cut % 2 === 0 || venue === 'coinbase') await run.upstream.manager.rotate({ exchangeId: SOURCE })
+        const announces = venue !== 'coinbase' && venue !== 'bybit'
+        if (cut % 2 === 0 || !announces) await run.upstream.manager.rotate({ exchangeId: SOURCE })
         else run.inject({ fault: 'shutdown', count: before.length })
         for (let waited = 0; !isReplaced(run, before); waited++) {
           if (waited > 3_000) throw new Error(`cut ${cut}: the old connections are still there`)
