@@ -15,6 +15,8 @@ interface Wanted {
   readonly limit?: number
   /** Levels of the true books that are compared; default all. */
   readonly depth?: number
+  /** false: messages of books have no numbers. */
+  readonly numbered?: boolean
 }
 
 /** The native venues, and what is asked of each. */
@@ -24,8 +26,8 @@ export const VENUES = {
   bybit: { symbols: ['BTC/USDT', 'ETH/USDT'], limit: 50 },
   coinbase: { symbols: ['BTC/USD', 'ETH/USD'] },
   // Of so small a book all is under their checksum.
-  kraken: { symbols: ['BTC/USD', 'ETH/USD'], limit: 10, depth: 10 },
-  'kraken-v1': { symbols: ['BTC/USD', 'DOGE/USD'], limit: 10, depth: 10 },
+  kraken: { symbols: ['BTC/USD', 'ETH/USD'], limit: 10, depth: 10, numbered: false },
+  'kraken-v1': { symbols: ['BTC/USD', 'DOGE/USD'], limit: 10, depth: 10, numbered: false },
   okx: { symbols: ['BTC/USDT', 'ETH/USDT'] },
 } as const satisfies Record<string, Wanted>
 
@@ -66,12 +68,13 @@ export class FaultRun {
   /** Events of `upstream.events` that the watches have taken. */
   #taken = 0
 
-  private constructor(exchange: Exchange, { symbols, depth }: Wanted) {
+  private constructor(exchange: Exchange, wanted: Wanted) {
+    const { symbols } = wanted
     this.exchange = exchange
     this.symbols = symbols
     for (const symbol of symbols) {
       const truth = exchange.truth(symbol)
-      this.books.set(symbol, new BookWatch(truth, depth))
+      this.books.set(symbol, new BookWatch(truth, wanted))
       this.trades.set(symbol, new TradeWatch(truth))
     }
   }

@@ -6,7 +6,7 @@ import { carriedOut, schedules } from './schedule.ts'
 const SCHEDULES = Number(process.env.FAULT_SCHEDULES ?? 1_000)
 const SEED = Number(process.env.FAULT_SEED ?? Math.floor(Math.random() * 2 ** 31))
 /** At once: each mostly waits for its sockets and timers. */
-const AT_ONCE = Number(process.env.AT_ONCE ?? 12)
+const AT_ONCE = 24
 
 describe(`${SCHEDULES} schedules of faults, cuts and rotations at any native venue (FAULT_SEED=${SEED})`, () => {
   it('end with the books of the venue, every trade once or in a hole that was told, and no wrong book at any time', async () => {

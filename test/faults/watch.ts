@@ -9,6 +9,8 @@ const textOf = (bids: readonly Level[], asks: readonly Level[]) => JSON.stringif
 export class BookWatch {
   readonly #truth: Truth
   readonly #depth: number | undefined
+  /** Steps that a book may lie back: what proves books without numbers says nothing of their order. */
+  readonly #back: number
   /** The steps after which the book was so, by its text. */
   readonly #steps = new Map<string, number[]>()
   readonly #client = new BookFollower<EncodedEvent>()
@@ -18,9 +20,10 @@ export class BookWatch {
   /** The first event that made a book which the venue never had, or not any more. */
   wrong: string | undefined
 
-  constructor(truth: Truth, depth?: number) {
+  constructor(truth: Truth, options: { readonly depth?: number; readonly numbered?: boolean } = {}) {
     this.#truth = truth
-    this.#depth = depth
+    this.#depth = options.depth
+    this.#back = options.numbered === false ? 1 : 0
     this.stepped()
   }
 
@@ -45,7 +48,7 @@ export class BookWatch {
     const { payload } = event
     // A snapshot may be of long ago: it says so by its place among the messages, and is made up for or replaced.
     if (payload.type === 'orderbook' && payload.kind === 'snapshot') this.#at = 0
-    const step = this.#steps.get(this.#text)?.find((one) => one >= this.#at)
+    const step = this.#steps.get(this.#text)?.find((one) => one >= this.#at - this.#back)
     if (step !== undefined) this.#at = step
     else
       this.wrong ??= `after seq ${event.seq} (${event.bytes.toString().slice(0, 300)}) the book is none of the venue's`

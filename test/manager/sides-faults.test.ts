@@ -73,7 +73,7 @@ class Hosts {
     this.symbol = symbol
     this.market = exchanges[0]
     this.sides = [exchanges[1], exchanges[2]]
-    this.book = new BookWatch(this.market.truth(symbol), depth)
+    this.book = new BookWatch(this.market.truth(symbol), depth === undefined ? {} : { depth })
     this.trades = new TradeWatch(this.market.truth(symbol))
   }
 
