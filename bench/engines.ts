@@ -54,6 +54,8 @@ const SECONDS = values.quick ? 2 : Number(values.seconds)
 const ROUNDS = values.quick ? 1 : Number(values.rounds)
 const RATES = values.rates.split(',').map(Number)
 const WARM_UP_SECONDS = 3
+/** A broker that has just started compiles its code on the cores that are measured. */
+const BROKER_WARM_UP_SECONDS = 15
 /** A client's key may have so many connections; see the tiers. */
 const CONNECTIONS_A_KEY = 50
 /** Enough spans for a 99th percentile, too few to weigh. */
@@ -182,6 +184,15 @@ class Tally {
   end(ids: readonly number[]): void {
     for (const [symbol, id] of ids.entries()) this.lost += id - this.#last[symbol]!
   }
+}
+
+/** Until the broker has compiled what matters. */
+async function warmUp(engines: Engines): Promise<void> {
+  const venue = await new Venue().listening()
+  const bridge = await startBareBridge(engines, venue)
+  await venue.run(Math.max(...RATES), BROKER_WARM_UP_SECONDS)
+  await bridge.end()
+  venue.close()
 }
 
 /** One setup, from its start to its end, at every rate. */
@@ -348,6 +359,7 @@ async function main(): Promise<void> {
   const setups = values.setups.split(',')
   const all: Figures[] = []
   try {
+    if (!values.quick) await warmUp(engines)
     for (let round = 0; round < ROUNDS; round++)
       for (const setup of round % 2 === 0 ? setups : setups.slice().reverse())
         all.push(...(await measure(setup, engines)))
