@@ -193,10 +193,11 @@ export const CASES: readonly FaultCase[] = [
   {
     name: 'a shutdown is announced',
     all: true,
-    timeScale: 4,
+    // Time enough on a busy machine.
+    timeScale: 2,
     act: async (run) => {
       run.inject({ fault: 'shutdown', count: run.exchange.connections.length })
-      for (let waited = 0; waited < 1_000; waited += 20) {
+      for (let waited = 0; waited < 1_800; waited += 20) {
         run.burst(2)
         await pause(20)
       }
