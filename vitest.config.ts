@@ -4,10 +4,10 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/services/**', 'test/soak/**', 'test/faults/**'],
-    testTimeout: 20_000,
+    testTimeout: 30_000,
     // Some tests wait for real sockets and clocks: on a machine that does other work they may be late. What is wrong stays wrong.
     retry: process.env.CI ? 2 : 0,
-    hookTimeout: 30_000,
+    hookTimeout: 120_000,
     globalSetup: ['test/database-template.ts'],
     pool: 'forks',
     // Most tests wait for sockets and timers: one worker a core, where the default leaves a core idle.

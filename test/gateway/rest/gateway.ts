@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { cpSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance, InjectOptions } from 'fastify'
@@ -123,9 +123,17 @@ export interface GatewayOptions {
 }
 
 /** The real server on real auth, limits, cache, metrics and store; only sources are the test's own. */
+/** Making a database takes seconds, copying one does not; see `test/database-template.ts`. */
+function preparedFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'feedgate-rest-'))
+  const template = process.env.FEEDGATE_TEST_DATABASE
+  if (template) cpSync(template, join(folder, 'pglite'), { recursive: true })
+  return folder
+}
+
 export async function startRest(options: GatewayOptions = {}): Promise<TestGateway> {
   const { demo = true, anonymous = true } = options
-  const store = options.store ?? createPgliteStore({ dataDir: mkdtempSync(join(tmpdir(), 'feedgate-rest-')) })
+  const store = options.store ?? createPgliteStore({ dataDir: preparedFolder() })
   const cache = createMemoryCache()
   const desk = new Desk()
   const metrics = createMetrics()
