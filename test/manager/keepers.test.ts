@@ -218,6 +218,59 @@ describe('trades', () => {
   })
 })
 
+describe('trades whose ids prove no order', () => {
+  const keep = () => {
+    const kept = keeping({ contiguousIds: false })
+    const tell = (role: 'current' | 'next' | 'old', ...ids: string[]) =>
+      ids.map((id) => kept.keeper.received(trade(id), clock++, role)).at(-1)
+    return { ...kept, tell }
+  }
+
+  it('change connections at one that both tell; what the next told before waits', async () => {
+    const { tell, written } = keep()
+    tell('current', 'a', 'b')
+    expect(tell('next', 'd', 'e')).toBe(false)
+    expect(tell('current', 'c')).toBe(false)
+    expect(tell('current', 'd')).toBe(true)
+    tell('old', 'e')
+    tell('current', 'f')
+    expect(brief(await written())).toEqual(['a', 'b', 'c', 'd', 'e', 'f'])
+  })
+
+  it('have a hole before what the next connection told, when the one in charge breaks before both tell the same', async () => {
+    const { keeper, tell, written } = keep()
+    tell('current', 'a')
+    tell('next', 'd')
+    keeper.takenOver(true)
+    tell('current', 'e')
+    expect(brief(await written())).toEqual(['a', 'gap reconnect -', 'd', 'e'])
+  })
+})
+
+describe('trades without ids', () => {
+  const sold = (second: number, size: string): DecodedEvent => ({
+    ...trade(undefined),
+    sourceTime: 1_700_000_000_000_000 + second * 1_000_000,
+    payload: { type: 'trade', price: '1', size, side: 'sell' },
+  })
+  const sizes = (events: Wire[]) => events.map((e) => (e.type === 'gap' ? `gap ${e.reason}` : e.size))
+
+  it('that are sent again with a new subscription are told by their times, and nothing is missing then', async () => {
+    const { keeper, written } = keeping({ contiguousIds: false })
+    const tell = (...all: DecodedEvent[]) => {
+      for (const one of all) keeper.received(one, clock++, 'current')
+    }
+    tell(sold(1, '1'), sold(2, '2'), sold(2, '2'))
+    keeper.interrupted()
+    keeper.acknowledged()
+    tell(sold(1, '1'), sold(2, '2'), sold(2, '2'), sold(2, '3'), sold(4, '4'), sold(4, '4'))
+    keeper.interrupted()
+    keeper.acknowledged()
+    tell(sold(9, '9'))
+    expect(sizes(await written())).toEqual(['1', '2', '2', '3', '4', '4', 'gap reconnect', '9'])
+  })
+})
+
 describe('topics that prove nothing', () => {
   it('declare a hole before the first event after an interruption', async () => {
     const { writer, written } = writing('ticker')
