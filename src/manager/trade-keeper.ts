@@ -6,14 +6,10 @@ import type { Keeper, Role, StateListener } from './keeper.ts'
 import type { Patience } from './patience.ts'
 import type { Position } from './positions.ts'
 import { Repeats } from './repeats.ts'
+import { SeenIds, WINDOW } from './seen-ids.ts'
 import type { Output } from './topic-writer.ts'
 import { idAfter, idBefore, parseVenueId } from './venue-ids.ts'
 
-/** Ids that are remembered: a double comes within seconds, on venues of at most a few thousand trades a second. */
-const WINDOW = 10_000
-/** Of calmer markets those of two minutes, and more than a venue sends again (50): there may be thousands of them. */
-const CALM_WINDOW = 128
-const CALM_MS = 120_000
 /** When a trade was made and when it was received lie so far apart at most, µs. */
 const TIME_SLACK = 60_000_000
 
@@ -62,17 +58,15 @@ export class TradeKeeper implements Keeper {
   #last: LastTrade | undefined
   /** The one before it. */
   #lastButOne: LastTrade | undefined
-  /** Two generations of at most `WINDOW` each: when the younger is full or old, the older is forgotten as a whole. */
-  #seen: Set<string>
-  #seenBefore: ReadonlySet<string> = new Set()
-  /** When the younger began, monotonic ms. */
-  #seenSince = performance.now()
+  readonly #seen: SeenIds
   /** The highest id; undefined where ids prove nothing. */
   #high: VenueId | undefined
   /** Something may be missing since the last trade, and why. */
   #doubt: string | undefined
   /** Told by the next connection alone, where ids are not contiguous; at most `WINDOW`, then it begins anew. */
   readonly #ahead: Ahead[] = []
+  /** The newest of those that the stream withholds. */
+  #withheld: (LastTrade & { readonly id: string }) | undefined
   /** Of trades without ids. */
   readonly #repeats = new Repeats()
   /** A heartbeat told of a trade that we do not have yet. */
@@ -87,7 +81,7 @@ export class TradeKeeper implements Keeper {
     this.#changed = changed
     this.#now = now
     const ids = stored?.tradeIds ?? []
-    this.#seen = new Set(ids)
+    this.#seen = new SeenIds(ids)
     if (writer.epoch !== null) this.#doubt = 'reconnect'
     for (const id of ids) this.#raise(parseVenueId(id))
     if (stored) this.#last = { id: ids.at(-1), ...madeAbout(stored.receivedTime) }
@@ -108,7 +102,7 @@ export class TradeKeeper implements Keeper {
       this.#wait({ update, receivedTime })
       return false
     }
-    if (id === undefined ? this.#isRepeat(update) : !this.#isNew(id)) {
+    if (id === undefined ? this.#isRepeat(update) : !this.#seen.add(id)) {
       if (role === 'next') this.#tellAhead()
       return role === 'next'
     }
@@ -151,7 +145,7 @@ export class TradeKeeper implements Keeper {
 
   /** Was a trade of this id published lately? */
   knows(id: string): boolean {
-    return this.#seen.has(id) || this.#seenBefore.has(id)
+    return this.#seen.has(id)
   }
 
   /** Would a trade of this id show a hole before it? */
@@ -192,14 +186,30 @@ export class TradeKeeper implements Keeper {
       untilTime: madeAbout(now()).latest,
     }
     const { trades } = await fetch(wanted, AbortSignal.timeout(patience.probeMs)).catch(() => NONE)
-    const newest = trades.at(-1)?.payload
-    if (newest?.type !== 'trade' || newest.id === undefined || this.knows(newest.id)) return false
+    const newest = trades.at(-1)
+    const id = idOf(newest)
+    if (id === undefined || this.knows(id)) return false
     await new Promise((resolve) => setTimeout(resolve, patience.graceMs).unref())
-    return this.#last === last
+    if (this.#last !== last) return false
+    const receivedTime = now()
+    this.#withheld = { id, ...(newest?.sourceTime ? exactly(newest.sourceTime) : madeAbout(receivedTime)) }
+    return true
   }
 
-  /** They were. */
+  /** They were: what the venue has told by then is a hole, and is fetched. */
   withheld(): void {
+    const newest = this.#withheld
+    if (!newest) return
+    const receivedTime = this.#now()
+    const next = madeAbout(receivedTime)
+    const id = parseVenueId(newest.id)
+    if (this.#high === undefined || id === undefined)
+      this.#repair(this.#writer.gap({ reason: 'no data' }, { receivedTime }), next)
+    else if (id > this.#high) this.#hole('no data', id, receivedTime, undefined, next)
+    this.#raise(id)
+    this.#follow(newest)
+    this.#withheld = undefined
+    // Until the stream goes on, more may be made.
     this.#doubt = 'no data'
   }
 
@@ -234,23 +244,10 @@ export class TradeKeeper implements Keeper {
 
   #backfilled({ payload, sourceTime, flags, venueSeq }: DecodedEvent): void {
     const id = payload.type === 'trade' ? payload.id : undefined
-    if (id !== undefined && !this.#isNew(id)) return
+    if (id !== undefined && !this.#seen.add(id)) return
     this.#writer.write(payload, { receivedTime: this.#now(), sourceTime, flags, venueSeq })
     const { source, channel } = this.#writer.topic
     signals.backfilled.emit({ source, channel, count: 1 })
-  }
-
-  #isNew(id: string): boolean {
-    if (this.knows(id)) return false
-    this.#seen.add(id)
-    const { size } = this.#seen
-    const time = performance.now()
-    if (size >= WINDOW || (size >= CALM_WINDOW && time - this.#seenSince >= CALM_MS)) {
-      this.#seenBefore = this.#seen
-      this.#seen = new Set()
-      this.#seenSince = time
-    }
-    return true
   }
 
   #isRepeat({ payload, sourceTime }: DecodedEvent): boolean {
