@@ -38,7 +38,7 @@ export const IMPATIENT: Patience = {
   deliveryMs: 400,
   silenceMs: 1_600,
   tradeSilenceMs: 1_600,
-  maxWaitMs: 1_600,
+  maxWaitMs: 6_400,
   graceMs: 200,
 }
 
