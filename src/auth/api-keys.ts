@@ -117,10 +117,6 @@ export class ApiKeys {
     return [...this.#demo.values(), ...rows.map(keyOf)]
   }
 
-  async idsOf(tenant: string): Promise<readonly string[]> {
-    return (await this.list()).filter((key) => key.tenant === tenant).map((key) => key.id)
-  }
-
   /** False: no such key. */
   async delete(id: string): Promise<boolean> {
     for (const [hash, key] of this.#demo) if (key.id === id) return this.#demo.delete(hash)

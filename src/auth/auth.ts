@@ -1,5 +1,5 @@
 import type { Channel } from '../market/event.ts'
-import type { Topic } from '../market/topic.ts'
+import type { Asked } from './entitlement.ts'
 
 export type TierName = 'basic' | 'premium' | 'institutional'
 
@@ -47,10 +47,45 @@ export type Credential =
   | { readonly kind: 'ticket'; readonly ticket: string }
   | { readonly kind: 'none' }
 
-/** What one caller may see of one topic. */
+/** What one caller may see of one topic, or of a channel of one source, at the moment it was asked. */
 export type Entitlement =
-  | { readonly allowed: true; readonly depth: number; readonly oldest: number /** epoch ms; 0: all */ }
+  | {
+      readonly allowed: true
+      /** Levels a side of books; Infinity: full. */
+      readonly depth: number
+      /** Nothing received before it may be seen, epoch ms; 0: all. */
+      readonly oldest: number
+      /** Nor anything received at or after it; Infinity: all. */
+      readonly newest: number
+      /** Events are seen so much later; 0: at once. */
+      readonly delayMs: number
+      /** What comes now (later by the delay) is part of it; else stored events only. */
+      readonly live: boolean
+      /** For people to look at only: no export, and nothing else that feeds machines alone. */
+      readonly display: boolean
+    }
   | { readonly allowed: false; readonly why: 'not-entitled' | 'unknown' }
+
+/** What an admin gives a tenant of a restricted source. What is absent is as the tier has it. */
+export interface GrantSpec {
+  readonly tenant: string
+  readonly source: string
+  /** Absent: all that the tier has; a grant that names the channel stands before one for all. */
+  readonly channel?: Channel
+  /** Levels a side of books. */
+  readonly depth?: number
+  readonly delayMs: number
+  readonly display: boolean
+  /** Events received from then on, epoch ms. */
+  readonly from?: number
+  /** Events received before then, epoch ms. */
+  readonly to?: number
+}
+
+export interface Grant extends GrantSpec {
+  readonly id: string
+  readonly createdAt: string
+}
 
 export interface ApiKey {
   readonly id: string
@@ -81,11 +116,8 @@ export interface Auth {
   issueToken(identity: Identity): Promise<{ accessToken: string; tokenType: 'Bearer'; expiresIn: number }>
   /** Single use, 30 s. */
   issueTicket(identity: Identity): Promise<{ ticket: string; expiresIn: number }>
-  /** One function decides for every way out. `what` may be a topic or what a wildcard leaves open. */
-  entitled(
-    identity: Identity,
-    what: Pick<Topic, 'source' | 'channel'> & { readonly tenant?: string },
-  ): Entitlement
+  /** One function decides for every way out, see `entitlement.ts`. */
+  entitled(identity: Identity, asked: Asked): Entitlement
   createKey(spec: {
     tenant: string
     tier: TierName
@@ -101,8 +133,10 @@ export interface Auth {
    * made by its first key).
    */
   setTenantTier(tenant: string, tier: TierName): Promise<Tenant | undefined>
-  /** Keys deleted while sessions live, and keys of a tenant whose ceiling was lowered. */
+  /** Keys deleted while sessions live: these end. */
   onRevoked(listener: (keyId: string) => void): () => void
+  /** Tenants that may have more or less than before: live sessions look anew at what they hold. */
+  onRightsChanged(listener: (tenant: string) => void): () => void
 }
 
 /** Throw FeedgateError('rate-limited') with `retryAfterMs`. Counted over all connections of one `limitKey`. */

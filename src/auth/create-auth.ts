@@ -62,6 +62,7 @@ class StoredAuth implements WatchingAuth {
   readonly #admins: readonly { readonly id: string; readonly digest: Buffer }[]
   readonly #adminTenant: string
   readonly #revoked = new Signal<string>()
+  readonly #rightsChanged = new Signal<string>()
 
   constructor(options: AuthOptions) {
     const { store, demoKeys, external, now = Date.now } = options
@@ -75,6 +76,7 @@ class StoredAuth implements WatchingAuth {
       builtIn: demo ? [DEFAULT, DEMO] : [DEFAULT],
       ...(demo ? { immediate: DEMO } : {}),
       now,
+      changed: (tenant) => this.#rightsChanged.emit(tenant),
     })
     this.#tokens = createTokens({
       secret: options.jwtSecret,
@@ -257,17 +259,12 @@ class StoredAuth implements WatchingAuth {
 
   async setTenantTier(id: string, tier: TierName): Promise<Tenant | undefined> {
     checkTier(tier)
-    const before = (await this.#tenants.find(id))?.ceiling
-    const tenant = await this.#tenants.setTier(id, tier)
-    // Live sessions may hold more than is allowed now: they begin anew.
-    if (tenant && before && leastTier(before, tier) !== before)
-      for (const key of await this.#keys.idsOf(id)) this.#revoked.emit(key)
-    return tenant
+    return this.#tenants.setTier(id, tier)
   }
 
   async watch(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await Promise.all([this.#watchKeys(), this.#watchTenants()]).catch(() => {
+      await Promise.all([this.#watchKeys(), this.#tenants.refresh()]).catch(() => {
         // The database is away: what happened meanwhile is seen when it is back.
       })
       await pause(WATCH_MS, signal)
@@ -278,13 +275,12 @@ class StoredAuth implements WatchingAuth {
     for (const id of await this.#keys.deletedElsewhere()) this.#revoked.emit(id)
   }
 
-  async #watchTenants(): Promise<void> {
-    for (const id of await this.#tenants.loweredElsewhere())
-      for (const key of await this.#keys.idsOf(id)) this.#revoked.emit(key)
-  }
-
   onRevoked(listener: (keyId: string) => void): () => void {
     return this.#revoked.on(listener)
+  }
+
+  onRightsChanged(listener: (tenant: string) => void): () => void {
+    return this.#rightsChanged.on(listener)
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Sql } from '../store/store.ts'
 import type { Tenant, TierName } from './auth.ts'
 import { LookupCache } from './lookup-cache.ts'
-import { isTierName, leastTier } from './tiers.ts'
+import { isTierName } from './tiers.ts'
 
 /** A ceiling changed by another process holds here after this long at most; one changed here, at once. */
 const KEEP_MS = 2_000
@@ -28,13 +28,24 @@ export class Tenants {
   /** Served before the store is open, with the last ceiling known. */
   readonly #immediate: string | undefined
   readonly #startedAt: string
+  readonly #changed: (id: string) => void
   readonly #lookups: LookupCache<LiveTenant | undefined>
   /** Bounded by the tenants that there are, which only admins can add to. */
   readonly #live = new Map<string, LiveTenant>()
   #changes = 0
 
-  constructor(sql: Sql, options: { builtIn: readonly string[]; immediate?: string; now: () => number }) {
+  /** `changed` is told whose ceiling is another now, whoever changed it. */
+  constructor(
+    sql: Sql,
+    options: {
+      builtIn: readonly string[]
+      immediate?: string
+      now: () => number
+      changed: (id: string) => void
+    },
+  ) {
     this.#sql = sql
+    this.#changed = options.changed
     this.#builtIn = options.builtIn
     this.#immediate = options.immediate
     this.#startedAt = new Date(options.now()).toISOString()
@@ -56,7 +67,7 @@ export class Tenants {
     if (!isTierName(tier)) return undefined
     const tenant = this.#keep(id)
     // What was read before a change that came meanwhile is not the newest.
-    if (changes === this.#changes) tenant.ceiling = tier
+    if (changes === this.#changes) this.#set(tenant, tier)
     return tenant
   }
 
@@ -69,23 +80,25 @@ export class Tenants {
     return tenant
   }
 
-  /** Reads the ceilings of all tenants that live identities hold; answers whose another process has lowered. */
-  async loweredElsewhere(): Promise<readonly string[]> {
-    if (this.#live.size === 0) return []
+  #set(tenant: LiveTenant, ceiling: TierName): void {
+    if (tenant.ceiling === ceiling) return
+    tenant.ceiling = ceiling
+    this.#changed(tenant.id)
+  }
+
+  /** Reads the ceilings of all tenants that live identities hold: another process may have changed them. */
+  async refresh(): Promise<void> {
+    if (this.#live.size === 0) return
     const changes = this.#changes
     const { rows } = await this.#sql.query<{ id: string; tier: string }>(
       'SELECT id, tier FROM tenants WHERE id = ANY($1::text[])',
       [[...this.#live.keys()]],
     )
-    if (changes !== this.#changes) return []
-    const lowered: string[] = []
+    if (changes !== this.#changes) return
     for (const { id, tier } of rows) {
       const tenant = this.#live.get(id)
-      if (!tenant || !isTierName(tier) || tier === tenant.ceiling) continue
-      if (leastTier(tier, tenant.ceiling) === tier) lowered.push(id)
-      tenant.ceiling = tier
+      if (tenant && isTierName(tier)) this.#set(tenant, tier)
     }
-    return lowered
   }
 
   async list(): Promise<readonly Tenant[]> {
@@ -112,7 +125,7 @@ export class Tenants {
     const row = rows[0]
     if (!row) return undefined
     this.forget(id)
-    this.#keep(id).ceiling = tier
+    this.#set(this.#keep(id), tier)
     return tenantOf(row)
   }
 

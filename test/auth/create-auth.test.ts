@@ -264,16 +264,16 @@ describe('an API key', () => {
     expect(identity.tier.name).toBe('institutional')
     const claimed = await identify(token(own({ tenant_id: 'ceilinged', tier: 'premium' })))
     expect(claimed.tier.name).toBe('premium')
-    const ended: string[] = []
-    const stop = auth.onRevoked((keyId) => ended.push(keyId))
+    const changed: string[] = []
+    const stop = auth.onRightsChanged((tenant) => changed.push(tenant))
     await auth.setTenantTier('ceilinged', 'basic')
-    expect(ended).toEqual([id])
+    expect(changed).toEqual(['ceilinged'])
     expect(identity.tier.name).toBe('basic')
     expect(claimed.tier.name).toBe('basic')
     expect((await identify(apiKey(key))).tier.name).toBe('basic')
     await auth.setTenantTier('ceilinged', 'institutional')
     stop()
-    expect(ended).toHaveLength(1)
+    expect(changed).toHaveLength(2)
     expect(claimed.tier.name).toBe('premium')
     const byToken = await identify(token(own({ key_id: id, tenant_id: 'default', tier: 'institutional' })))
     expect(byToken).toMatchObject({ tenant: 'ceilinged', keyId: id })
@@ -441,7 +441,7 @@ describe('what another node does', () => {
     for (const controller of watched.splice(0)) controller.abort()
   })
 
-  /** A second node on the same database, watching it; what it was told of is in `revoked`. */
+  /** A second node on the same database, watching it; what it was told of is in `revoked` and `changed`. */
   function otherNode(sql: Sql = store.sql) {
     const node = createAuth({
       store: { sql },
@@ -454,9 +454,11 @@ describe('what another node does', () => {
     const stop = new AbortController()
     watched.push(stop)
     const revoked: string[] = []
+    const changed: string[] = []
     node.onRevoked((id) => revoked.push(id))
+    node.onRightsChanged((tenant) => changed.push(tenant))
     void node.watch(stop.signal)
-    return { node, revoked }
+    return { node, revoked, changed }
   }
 
   it('ends sessions of a key that was deleted there, once and within a second', async () => {
@@ -471,14 +473,17 @@ describe('what another node does', () => {
     expect(revoked).toEqual([id])
   })
 
-  it('holds for live identities when a ceiling was lowered there, and ends the sessions of its keys', async () => {
-    const { node, revoked } = otherNode()
-    const { key, id } = await auth.createKey({ tenant: 'lowered', tier: 'premium' })
+  it('holds for live identities when a ceiling was changed there, and their sessions are told', async () => {
+    const { node, changed } = otherNode()
+    const { key } = await auth.createKey({ tenant: 'lowered', tier: 'premium' })
     const identity = await identify(apiKey(key), node)
     await new Promise((resume) => setTimeout(resume, 100))
     await auth.setTenantTier('lowered', 'basic')
-    await vi.waitFor(() => expect(revoked).toEqual([id]), { timeout: 1_000 })
+    await vi.waitFor(() => expect(changed).toEqual(['lowered']), { timeout: 1_000 })
     expect(identity.tier.name).toBe('basic')
+    await auth.setTenantTier('lowered', 'premium')
+    await vi.waitFor(() => expect(changed).toEqual(['lowered', 'lowered']), { timeout: 1_000 })
+    expect(identity.tier.name).toBe('premium')
   })
 
   it('is seen after the database was away', async () => {
