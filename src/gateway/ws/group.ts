@@ -1,31 +1,36 @@
 import type { Micros } from '../../market/event.ts'
+import type { Encoding } from './encoding.ts'
 import type { Fanout, Sender } from './fanout.ts'
-import { arrayFrame, joinFrames } from './frame.ts'
+import { joinFrames } from './frame.ts'
 import type { Taker, View, ViewItem } from './view.ts'
 
 /** A client as its group sees it. */
 export interface Member {
   /** Is it to get frames of its own for this, because it was sent something else before in one of these topics? */
   differs(items: readonly ViewItem[]): boolean
-  /** The frames as this member needs them. */
-  framesOf(items: readonly ViewItem[], sentTime: Micros): Buffer[]
+  /** The frames as this member needs them; those that it shares are in this encoding. */
+  framesOf(items: readonly ViewItem[], sentTime: Micros, encoding: Encoding): Buffer[]
   write(bytes: Buffer): void
   tell(message: object): void
 }
 
-/** Clients that follow the same views: what a flush holds is framed and joined once for all of them. */
+/** Clients that follow the same views in one encoding: what a flush holds is framed and joined once for all of them. */
 export class Group implements Taker, Sender {
   readonly key: string
   readonly views: readonly View[]
   readonly members = new Set<Member>()
+  /** Sent to each member so far. */
+  events = 0
   readonly #batch: boolean
+  readonly #encoding: Encoding
   readonly #fanout: Fanout
   #items: ViewItem[] = []
 
-  constructor(key: string, views: readonly View[], batch: boolean, fanout: Fanout) {
+  constructor(key: string, views: readonly View[], batch: boolean, encoding: Encoding, fanout: Fanout) {
     this.key = key
     this.views = views
     this.#batch = batch
+    this.#encoding = encoding
     this.#fanout = fanout
   }
 
@@ -45,23 +50,30 @@ export class Group implements Taker, Sender {
   flush(sentTime: Micros): void {
     const items = this.#items
     this.#items = []
+    this.events += items.length
     this.#fanout.sample(items[0]!.receivedTime)
     const frameCount = this.#batch ? 1 : items.length
+    const encoding = this.#batch ? this.#encoding.plain : this.#encoding
     let shared: Buffer | undefined
     for (const member of this.members) {
       let bytes: Buffer
-      if (member.differs(items)) bytes = this.#bytes(member.framesOf(items, sentTime))
+      if (member.differs(items)) bytes = this.#bytes(member.framesOf(items, sentTime, encoding))
       else {
-        shared ??= this.#bytes(items.map((item) => item.sharedFrame(sentTime)))
+        shared ??= this.#shared(items.map((item) => item.sharedFrame(sentTime, encoding)))
         bytes = shared
       }
       member.write(bytes)
-      this.#fanout.sent(frameCount, bytes.length)
+      this.#fanout.sent(frameCount, bytes.length, this.#encoding)
     }
   }
 
   #bytes(frames: readonly Buffer[]): Buffer {
-    return this.#batch ? arrayFrame(frames) : joinFrames(frames)
+    return this.#batch ? this.#encoding.array(frames) : joinFrames(frames)
+  }
+
+  #shared(frames: readonly Buffer[]): Buffer {
+    const bytes = this.#bytes(frames)
+    return this.#batch ? this.#encoding.shared(bytes) : bytes
   }
 }
 
@@ -74,12 +86,12 @@ export class Groups {
     this.#fanout = fanout
   }
 
-  join(member: Member, views: Iterable<View>, batch: boolean): Group {
+  join(member: Member, views: Iterable<View>, batch: boolean, encoding: Encoding): Group {
     const sorted = [...views].sort((one, other) => one.id - other.id)
-    const key = `${batch ? 'batch' : 'single'}:${sorted.map((view) => view.id).join()}`
+    const key = `${encoding.id}:${batch ? 'batch' : 'single'}:${sorted.map((view) => view.id).join()}`
     let group = this.#groups.get(key)
     if (!group) {
-      group = new Group(key, sorted, batch, this.#fanout)
+      group = new Group(key, sorted, batch, encoding, this.#fanout)
       this.#groups.set(key, group)
       for (const view of sorted) view.takers.add(group)
     }

@@ -1,8 +1,9 @@
 import type { Micros } from '../../market/event.ts'
 import type { Connection } from './connection.ts'
 import { DueItems } from './due.ts'
+import type { Encoding } from './encoding.ts'
 import type { Fanout, Sender } from './fanout.ts'
-import { arrayFrame, joinFrames, runsOf } from './frame.ts'
+import { joinFrames, runsOf } from './frame.ts'
 import type { Group, Groups, Member } from './group.ts'
 import { type Position, samePosition } from './outgoing.ts'
 import type { Taker, View, ViewItem } from './view.ts'
@@ -15,6 +16,17 @@ const MAX_PACED_EVENTS = 500
 /** Events and bytes that wait for a client that reads too slowly; beyond either it is closed with 4100. */
 const MAX_BEHIND_EVENTS = 10_000
 const MAX_BEHIND_BYTES = 4 * 1_048_576
+/** Of one client since it connected. */
+export interface Sent {
+  readonly events: number
+  /** Values that newer ones stood for, because of its pace or while it read too slowly. */
+  readonly conflated: number
+  /** Events that were left out of a frame of a paced client. */
+  readonly skipped: number
+  /** It reads too slowly now. */
+  readonly slow: boolean
+}
+
 /** First values of many topics leave in several writes. */
 const MAX_WRITE_BYTES = 256 * 1_024
 
@@ -28,6 +40,8 @@ export class Outbox implements Taker, Sender, Member {
   readonly #connection: Connection
   readonly #fanout: Fanout
   readonly #groups: Groups
+  /** Of what it alone is sent: never compressed. */
+  readonly encoding: Encoding
   #batch: boolean
   #pacer: Pacer | undefined
   #behind = false
@@ -38,6 +52,11 @@ export class Outbox implements Taker, Sender, Member {
   /** What was sent last: of own views, and of the group's where it is not what the group was sent. */
   readonly #positions = new Map<View, Position | undefined>()
   #group: Group | undefined
+  /** Of all but the group it is in, of which `#joinedAt` was sent before it came. */
+  #events = 0
+  #joinedAt = 0
+  #conflated = 0
+  #skipped = 0
   #due = new DueItems(MAX_BEHIND_EVENTS)
   #touched = false
   #timer: NodeJS.Timeout | undefined
@@ -46,6 +65,7 @@ export class Outbox implements Taker, Sender, Member {
     this.#connection = connection
     this.#fanout = fanout
     this.#groups = groups
+    this.encoding = connection.encoding.plain
     this.#batch = false
   }
 
@@ -91,6 +111,11 @@ export class Outbox implements Taker, Sender, Member {
     return this.#positions.has(view) ? this.#positions.get(view) : view.last
   }
 
+  get sent(): Sent {
+    const events = this.#events + (this.#group ? this.#group.events - this.#joinedAt : 0)
+    return { events, conflated: this.#conflated, skipped: this.#skipped, slow: this.#behind }
+  }
+
   take(item: ViewItem): void {
     this.#due.put(item, this.#behind || this.#pacer !== undefined)
     this.#touch()
@@ -112,9 +137,10 @@ export class Outbox implements Taker, Sender, Member {
     while (wanted() && !this.#closed && !(await this.#paced(wanted)))
     if (!wanted() || this.#closed || !this.#connection.open) return false
     const array = this.#batch || this.#pacer !== undefined
-    const bytes = array ? arrayFrame(frames) : joinFrames(frames)
+    const bytes = array ? this.encoding.array(frames) : joinFrames(frames)
     this.#connection.write(bytes)
-    this.#fanout.sent(array ? 1 : frames.length, bytes.length)
+    this.#events += frames.length
+    this.#count(array ? 1 : frames.length, bytes.length)
     return true
   }
 
@@ -141,10 +167,10 @@ export class Outbox implements Taker, Sender, Member {
     return this.#positions.size > 0 && items.some((item) => this.#positions.has(item.view))
   }
 
-  framesOf(items: readonly ViewItem[], sentTime: Micros): Buffer[] {
+  framesOf(items: readonly ViewItem[], sentTime: Micros, encoding: Encoding): Buffer[] {
     return items.map((item) => {
-      if (!this.#positions.has(item.view)) return item.sharedFrame(sentTime)
-      const frame = item.frameAfter(this.#positions.get(item.view), sentTime)
+      if (!this.#positions.has(item.view)) return item.sharedFrame(sentTime, encoding)
+      const frame = item.frameAfter(this.#positions.get(item.view), sentTime, this.encoding)
       this.#positions.delete(item.view)
       return frame
     })
@@ -184,20 +210,28 @@ export class Outbox implements Taker, Sender, Member {
       // What was merged of a book is told by the book as it stands now.
       const now = conflated && item.view.merges ? item.view.latest()[0] : item
       if (!now) continue
-      frames.push(now.frameAfter(this.#positions.get(now.view), sentTime, conflated || now.conflated))
+      const before = this.#positions.get(now.view)
+      frames.push(now.frameAfter(before, sentTime, this.encoding, conflated || now.conflated))
       this.#positions.set(now.view, { epoch: now.epoch, seq: now.seq })
     }
     if (frames.length === 0) return
+    this.#events += frames.length
     const array = this.#batch || this.#pacer !== undefined
     for (const run of array ? [frames] : runsOf(frames, MAX_WRITE_BYTES)) {
-      const bytes = array ? arrayFrame(run) : joinFrames(run)
+      const bytes = array ? this.encoding.array(run) : joinFrames(run)
       this.write(bytes)
-      this.#fanout.sent(array ? 1 : run.length, bytes.length)
+      this.#count(array ? 1 : run.length, bytes.length)
     }
+  }
+
+  #count(frames: number, bytes: number): void {
+    this.#fanout.sent(frames, bytes, this.#connection.encoding)
   }
 
   #tellSlow(): void {
     const { dropped, droppedIn, replaced, replacedIn } = this.#due
+    this.#conflated += replaced
+    this.#skipped += dropped
     if (this.#behind && replaced > 0)
       this.#connection.send({
         type: 'slow',
@@ -233,7 +267,8 @@ export class Outbox implements Taker, Sender, Member {
       if (samePosition(this.#positions.get(view), view.last)) this.#positions.delete(view)
     }
     this.#own.clear()
-    this.#group = this.#groups.join(this, this.#views, this.#batch)
+    this.#group = this.#groups.join(this, this.#views, this.#batch, this.#connection.encoding)
+    this.#joinedAt = this.#group.events
   }
 
   #leaveGroup(): void {
@@ -244,6 +279,7 @@ export class Outbox implements Taker, Sender, Member {
       if (!this.#positions.has(view)) this.#positions.set(view, view.last)
       view.takers.add(this)
     }
+    this.#events += this.#group.events - this.#joinedAt
     this.#groups.leave(this, this.#group)
     this.#group = undefined
   }
@@ -251,7 +287,10 @@ export class Outbox implements Taker, Sender, Member {
   close(): readonly View[] {
     this.#closed = true
     clearTimeout(this.#timer)
-    if (this.#group) this.#groups.leave(this, this.#group)
+    if (this.#group) {
+      this.#events += this.#group.events - this.#joinedAt
+      this.#groups.leave(this, this.#group)
+    }
     this.#group = undefined
     for (const view of this.#views) view.takers.delete(this)
     return [...this.#views]
