@@ -31,6 +31,7 @@ export const ERRORS = {
   'unknown-channel': { status: 422, ws: 422, retryable: false, title: 'Unknown channel' },
   'unknown-symbol': { status: 422, ws: 422, retryable: false, title: 'Unknown symbol' },
   'unknown-timeframe': { status: 422, ws: 422, retryable: false, title: 'Unknown timeframe' },
+  'unknown-tenant': { status: 422, ws: 422, retryable: false, title: 'Unknown tenant' },
   'unknown-tier': { status: 422, ws: 422, retryable: false, title: 'Unknown tier' },
   'not-supported-yet': { status: 422, ws: 422, retryable: false, title: 'Not supported by this version' },
   'rate-limited': { status: 429, ws: 429, close: 4129, retryable: true, title: 'Too many requests' },

@@ -137,6 +137,11 @@ export interface Auth {
   onRevoked(listener: (keyId: string) => void): () => void
   /** Tenants that may have more or less than before: live sessions look anew at what they hold. */
   onRightsChanged(listener: (tenant: string) => void): () => void
+  /** It takes the place of one for the same tenant, source and channel. Rejects `unknown-tenant`. */
+  createGrant(spec: GrantSpec): Promise<Grant>
+  listGrants(): Promise<readonly Grant[]>
+  /** False: no such grant. */
+  deleteGrant(id: string): Promise<boolean>
 }
 
 /** Throw FeedgateError('rate-limited') with `retryAfterMs`. Counted over all connections of one `limitKey`. */

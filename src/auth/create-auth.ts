@@ -4,7 +4,20 @@ import { SOURCE_ID } from '../market/topic.ts'
 import { Signal } from '../signals.ts'
 import type { Store } from '../store/store.ts'
 import { ApiKeys, hashOf, type KeySpec } from './api-keys.ts'
-import type { ApiKey, Auth, Credential, Entitlement, Identity, Tenant, Tier, TierName } from './auth.ts'
+import type {
+  ApiKey,
+  Auth,
+  Credential,
+  Entitlement,
+  Grant,
+  GrantSpec,
+  Identity,
+  Tenant,
+  Tier,
+  TierName,
+} from './auth.ts'
+import { ANONYMOUS, type Asked, entitlementOf } from './entitlement.ts'
+import { Grants } from './grants.ts'
 import { createTokens, type ExternalIssuer, hasAdminScope, TOKEN_SECONDS, type Tokens } from './jwt.ts'
 import { type LiveTenant, Tenants } from './tenants.ts'
 import { MemoryTickets, TICKET_SECONDS, type Tickets } from './tickets.ts'
@@ -12,7 +25,6 @@ import { isTierName, leastTier, TIER_NAMES, TIERS } from './tiers.ts'
 
 const DEMO = 'demo'
 const DEFAULT = 'default'
-const ANONYMOUS = 'anonymous'
 
 export interface AuthOptions {
   /** Keys and tenants; its queries wait for it to be open. What it is not needed for does not wait. */
@@ -36,8 +48,8 @@ export interface AuthOptions {
 /** Of one of several nodes. */
 export interface WatchingAuth extends Auth {
   /**
-   * Looks into the database twice a second until the signal ends, so that a key deleted or a ceiling changed by another
-   * node holds here within a second. It goes on where it stopped after the database was away.
+   * Looks into the database twice a second until the signal ends, so that a key deleted, a ceiling or a grant changed
+   * by another node holds here within a second. It goes on where it stopped after the database was away.
    */
   watch(signal: AbortSignal): Promise<void>
 }
@@ -57,9 +69,11 @@ class StoredAuth implements WatchingAuth {
   readonly #now: () => number
   readonly #keys: ApiKeys
   readonly #tenants: Tenants
+  readonly #grants: Grants
   readonly #tokens: Tokens
   readonly #tickets: Tickets
   readonly #admins: readonly { readonly id: string; readonly digest: Buffer }[]
+  readonly #demo: boolean
   readonly #adminTenant: string
   readonly #revoked = new Signal<string>()
   readonly #rightsChanged = new Signal<string>()
@@ -78,6 +92,7 @@ class StoredAuth implements WatchingAuth {
       now,
       changed: (tenant) => this.#rightsChanged.emit(tenant),
     })
+    this.#grants = new Grants(store.sql, { now, changed: (tenant) => this.#rightsChanged.emit(tenant) })
     this.#tokens = createTokens({
       secret: options.jwtSecret,
       issuer: options.jwtIssuer,
@@ -90,6 +105,7 @@ class StoredAuth implements WatchingAuth {
       id: `admin-${hash.slice(0, 8)}`,
       digest: Buffer.from(hash, 'hex'),
     }))
+    this.#demo = demo
     this.#adminTenant = demo ? DEMO : DEFAULT
   }
 
@@ -181,6 +197,10 @@ class StoredAuth implements WatchingAuth {
   async #tenantOf(id: string): Promise<LiveTenant> {
     const tenant = SOURCE_ID.test(id) ? await this.#tenants.find(id) : undefined
     if (!tenant) throw refused('the credential is of an unknown tenant')
+    const grants = this.#grants.load(id)
+    // The demo is served before the store is open: its grants are told when they are there.
+    if (id === DEMO && this.#demo) grants.catch(() => {})
+    else await grants
     return tenant
   }
 
@@ -216,20 +236,9 @@ class StoredAuth implements WatchingAuth {
     return { ticket, expiresIn: TICKET_SECONDS }
   }
 
-  entitled(identity: Identity, what: Parameters<Auth['entitled']>[1]): Entitlement {
-    const { tier } = identity
-    if (!tier.channels.has(what.channel)) return NOT_ENTITLED
-    if (what.channel === 'status') {
-      if (identity.tenant === ANONYMOUS) return NOT_ENTITLED
-      if (what.tenant !== undefined && what.tenant !== identity.tenant) return UNKNOWN
-    }
-    if (!identity.admin && what.source !== '*') {
-      const licence = this.#licence(what.source)
-      // No tenant has a grant for a restricted source in this version.
-      if (licence !== 'open') return licence === undefined ? UNKNOWN : NOT_ENTITLED
-    }
-    const oldest = tier.historyMs === Infinity ? 0 : this.#now() - tier.historyMs
-    return { allowed: true, depth: tier.bookDepth, oldest }
+  entitled(identity: Identity, asked: Asked): Entitlement {
+    const grants = this.#grants.of(identity.tenant)
+    return entitlementOf(identity, asked, { licence: this.#licence, grants, now: this.#now() })
   }
 
   async createKey(spec: KeySpec): Promise<ApiKey & { key: string }> {
@@ -264,7 +273,7 @@ class StoredAuth implements WatchingAuth {
 
   async watch(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await Promise.all([this.#watchKeys(), this.#tenants.refresh()]).catch(() => {
+      await Promise.all([this.#watchKeys(), this.#tenants.refresh(), this.#grants.refresh()]).catch(() => {
         // The database is away: what happened meanwhile is seen when it is back.
       })
       await pause(WATCH_MS, signal)
@@ -275,6 +284,23 @@ class StoredAuth implements WatchingAuth {
     for (const id of await this.#keys.deletedElsewhere()) this.#revoked.emit(id)
   }
 
+  async createGrant(spec: GrantSpec): Promise<Grant> {
+    if (!(await this.#tenants.find(spec.tenant)))
+      throw new FeedgateError(
+        'unknown-tenant',
+        `tenant ${spec.tenant} is unknown: a tenant is made by its first key`,
+      )
+    return this.#grants.create(spec)
+  }
+
+  listGrants(): Promise<readonly Grant[]> {
+    return this.#grants.list()
+  }
+
+  deleteGrant(id: string): Promise<boolean> {
+    return this.#grants.delete(id)
+  }
+
   onRevoked(listener: (keyId: string) => void): () => void {
     return this.#revoked.on(listener)
   }
@@ -283,9 +309,6 @@ class StoredAuth implements WatchingAuth {
     return this.#rightsChanged.on(listener)
   }
 }
-
-const NOT_ENTITLED: Entitlement = { allowed: false, why: 'not-entitled' }
-const UNKNOWN: Entitlement = { allowed: false, why: 'unknown' }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resume) => {
