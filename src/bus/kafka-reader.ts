@@ -6,10 +6,8 @@ import { Bell } from './bell.ts'
 import type { BusBatch, DeadLetter, OffsetRange } from './bus.ts'
 import { eventFrom, letterFrom, type Origin } from './kafka-messages.ts'
 
-/** A batch is what has queued, up to this many events (one fetched piece more at most). */
-const BATCH_EVENTS = 5_000
 /** Read ahead beyond this, nothing more is fetched (one piece more at most). */
-const AHEAD_EVENTS = 20_000
+const AHEAD_EVENTS = 40_000
 const AHEAD_BYTES = 16 << 20
 const PIECE_BYTES = 1 << 20
 const FETCH_BYTES = 4 << 20
@@ -44,6 +42,8 @@ export interface ReaderOptions {
   readonly starts: (partitions: readonly string[]) => Promise<ReadonlyMap<string, Start>>
   /** A fetch is answered as soon as there is so much, or after 100 ms: 1 for who is in a hurry. */
   readonly fetchBytes: number
+  /** A batch is what has queued, up to this many events (one fetched piece more at most). */
+  readonly batchEvents: number
   /** Commit to Kafka what was taken, or tell it with each batch to whom stores it. */
   readonly commits: boolean
   /** A message of an event topic that is no event of ours. */
@@ -334,9 +334,10 @@ export class GroupReader {
   }
 
   #take(): Piece[] {
+    const { batchEvents } = this.#options
     let count = 0
     let n = 0
-    while (n < this.#ahead.length && count < BATCH_EVENTS) {
+    while (n < this.#ahead.length && count < batchEvents) {
       const { events, letters } = this.#ahead[n++]!
       count += events.length + letters.length
     }

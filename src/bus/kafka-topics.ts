@@ -19,6 +19,8 @@ const TOPIC_OF: Partial<Record<Channel, string>> = {
   status: 'msg.status',
 }
 const DERIVED = 'md.derived'
+/** Messages to send, and by the service that delivers them: made here, so that whoever comes first finds them right. */
+const MESSAGES = ['messages', 'msg.out.whatsapp', 'msg.out.instagram']
 
 export interface TopicSettings {
   /** Of each topic, when it is made; existing topics are left as they are. */
@@ -45,13 +47,17 @@ export class KafkaTopics {
   readonly events: readonly string[]
   /** Dead letters: one topic for each event topic. */
   readonly letters: readonly string[]
+  /** All of them: events, messages, and the dead letters of both. */
+  readonly all: readonly string[]
   readonly #prefix: string
 
   constructor(prefix = '') {
     this.#prefix = prefix
     const names = new Set(Object.keys(CHANNELS).map((channel) => TOPIC_OF[channel as Channel] ?? DERIVED))
     this.events = [...names].map((name) => prefix + name)
-    this.letters = this.events.map((name) => `${name}.dlq`)
+    this.letters = this.events.map(deadLettersOf)
+    const messages = MESSAGES.map((name) => prefix + name)
+    this.all = [...this.events, ...this.letters, ...messages, ...messages.map(deadLettersOf)]
   }
 
   of(channel: Channel): string {
@@ -68,6 +74,8 @@ export class KafkaTopics {
   }
 }
 
+const deadLettersOf = (topic: string) => `${topic}.dlq`
+
 /**
  * Makes what is missing, with explicit partitions, retention and no compaction. Resolves to the largest message that
  * each topic takes, bytes.
@@ -78,12 +86,12 @@ export async function ensureTopics(
   settings: TopicSettings,
   log: Log,
 ): Promise<ReadonlyMap<string, number>> {
-  const wanted = [...topics.events, ...topics.letters]
+  const wanted = topics.all
   const existing = new Set(await admin.listTopics())
   const missing = wanted.filter((topic) => !existing.has(topic))
   if (missing.length > 0)
     await admin.createTopics({ topics: missing.map((topic) => configOf(topic, settings)), timeout: 10_000 })
-  const { topics: found } = await admin.fetchTopicMetadata({ topics: wanted })
+  const { topics: found } = await admin.fetchTopicMetadata({ topics: [...wanted] })
   for (const { name, partitions } of found) {
     if (partitions.length !== settings.partitions)
       log.warn(

@@ -21,6 +21,9 @@ const READER_ATTEMPTS = 60
 const SEEN_RETRY_MS = 500
 /** Who stores is in no hurry and commits many at a time: seldom asked, the broker has more time for the others. */
 const STORE_FETCH_BYTES = 512 << 10
+/** Behind, it commits this many at once: 20,000 are stored a quarter faster a row than 5,000 (bench/record.ts). */
+const STORE_BATCH_EVENTS = 20_000
+const BATCH_EVENTS = 5_000
 const ADMIN_ATTEMPTS = 10
 const ADMIN_RETRY_MS = 100
 
@@ -104,6 +107,7 @@ class KafkaBus implements Bus {
           ? this.#startsOf(groupId, partitions, await stored.offsets(group, partitions))
           : this.#committedStarts(groupId, partitions, await begin!),
       fetchBytes: stored ? STORE_FETCH_BYTES : 1,
+      batchEvents: stored ? STORE_BATCH_EVENTS : BATCH_EVENTS,
       commits: !stored,
       stray: (bytes, receivedTime, origin) => {
         if (group !== RECORDER) return
@@ -141,6 +145,7 @@ class KafkaBus implements Bus {
       ready: async () => {},
       starts: (partitions) => this.#startsOf(groupId, partitions, from),
       fetchBytes: 1,
+      batchEvents: BATCH_EVENTS,
       commits: false,
       stray: () => {},
       log: this.#log,

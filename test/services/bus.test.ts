@@ -161,11 +161,12 @@ await withEngines(['kafka'], ({ kafka }) => {
         .filter((topic) => !topic.endsWith('.dlq'))
         .sort(),
     ).toEqual(
-      'md.book md.derivatives md.derived md.ohlcv md.source md.ticker md.trade msg.status odds_updates'.split(
-        ' ',
-      ),
+      [
+        ...['md.book', 'md.derivatives', 'md.derived', 'md.ohlcv', 'md.source', 'md.ticker', 'md.trade'],
+        ...['messages', 'msg.out.instagram', 'msg.out.whatsapp', 'msg.status', 'odds_updates'],
+      ].sort(),
     )
-    expect(topics.filter((topic) => topic.endsWith('.dlq'))).toHaveLength(9)
+    expect(topics.filter((topic) => topic.endsWith('.dlq'))).toHaveLength(12)
     const { resources } = await admin.describeConfigs({
       includeSynonyms: false,
       resources: [{ type: 2, name: `${topicPrefix}md.book` }],
