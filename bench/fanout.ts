@@ -1,271 +1,248 @@
 /**
- * Deliveries per CPU second of the serving process: our hub (its whole path: cache fan-out, feeds, views, groups) beside
- * `ws.send` in a loop and beside one shared joined buffer, in one run. The server runs in a process of its own, cheap
- * raw clients in another; its CPU is `process.cpuUsage`, kernel included. Every byte sent is counted on arrival.
+ * What it costs to deliver: our hub (its whole path: cache fan-out, feeds, views, groups) beside `ws.send` in a loop and
+ * beside shared joined buffers written to the bare sockets, in one run. The server is a process of its own, cheap raw
+ * clients are another; CPU is the server's, kernel included, by the operating system. Every byte is counted on arrival:
+ * one too few or too many and the bench fails.
  *
- *   npm run bench:fanout [-- --clients 10,100,500 --bursts 1,10,40]
+ *   npm run bench:fanout [-- --only live,bursts] [-- --seconds 10] [-- --quick]
  */
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
-import { type AddressInfo, connect } from 'node:net'
 import { parseArgs } from 'node:util'
-import fastify from 'fastify'
-import { type WebSocket, WebSocketServer } from 'ws'
-import type { Identity } from '../src/auth/auth.ts'
-import { createRateLimits } from '../src/auth/rate-limit.ts'
-import { TIERS } from '../src/auth/tiers.ts'
-import { createMemoryCache } from '../src/cache/memory.ts'
-import type { GatewayPorts } from '../src/gateway/gateway.ts'
-import { textFrame } from '../src/gateway/ws/frame.ts'
-import { createHub } from '../src/gateway/ws/hub.ts'
-import { webSocketRoutes } from '../src/gateway/ws/routes.ts'
-import { encodeEvent } from '../src/market/encode.ts'
-import type { EncodedEvent } from '../src/market/encoded-event.ts'
-import { topicOf } from '../src/market/topic.ts'
-import { signals } from '../src/signals.ts'
+import { beServer, type Load, MODES, type Mode, Server } from './fanout-server.ts'
+import { beClients, RawClients, symbolsOf } from './raw-clients.ts'
 
-type Mode = 'ws.send loop' | 'joined buffer' | 'feedgate'
-const MODES: readonly Mode[] = ['ws.send loop', 'joined buffer', 'feedgate']
-/** Deliveries of one measurement at one message a flush; joined modes send `burst` times as many. */
-const DELIVERIES = 200_000
-/** However few the clients. */
-const MAX_BURSTS = 1_500
-const TOPIC = topicOf('venue', 'trades', 'BTC/USDT')
-const now = () => Math.round((performance.timeOrigin + performance.now()) * 1_000)
+interface Scenario {
+  readonly about: string
+  readonly clients: number
+  /** How many there are, and how many each client wants. */
+  readonly symbols: number
+  readonly each: number
+  readonly load: Omit<Load, 'bursts'>
+  readonly target: Target
+}
+
+/** Deliveries per CPU second; or all delivered in time on so many cores; or times the latency of `ws.send`. */
+type Target = { readonly perCpuSecond: number } | { readonly cores: number } | { readonly latency: number }
+
+const OWN = { clients: 1_000, symbols: 500, each: 20 }
+const ALIKE = { symbols: 1, each: 1 }
+const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  live: {
+    about: '500 clients of one shape, one event at a time, 1,000 a second',
+    ...{ clients: 500, ...ALIKE, load: { events: 1, spread: 1, rate: 1_000 }, target: { cores: 1 } },
+  },
+  bursts: {
+    about: '500 clients of one shape, bursts of 10',
+    ...{ clients: 500, ...ALIKE, load: { events: 10, spread: 1 }, target: { perCpuSecond: 1_000_000 } },
+  },
+  own: {
+    about: '1,000 clients, each its own 20 of 500 symbols, bursts of 10 of one symbol',
+    ...{ ...OWN, load: { events: 10, spread: 1 }, target: { perCpuSecond: 600_000 } },
+  },
+  'own-mixed': {
+    about: '1,000 clients, each its own 20 of 500 symbols, bursts of 10 for each, of 10 symbols',
+    ...{ ...OWN, load: { events: 250, spread: 250 }, target: { perCpuSecond: 600_000 } },
+  },
+  'own-live': {
+    about: '1,000 clients, each its own 20 of 500 symbols, bursts of 10 of 10 symbols, 1,500 a second',
+    ...{ ...OWN, load: { events: 10, spread: 10, rate: 1_500 }, target: { cores: 1 } },
+  },
+  latency: {
+    about: '100 clients of one shape, one event at a time, 100 a second',
+    ...{ clients: 100, ...ALIKE, load: { events: 1, spread: 1, rate: 100 }, target: { latency: 1.3 } },
+  },
+}
+
+/** Bursts that follow each other: so many deliveries. */
+const DELIVERIES = 2_000_000
+/** One message a write takes the longest: it gets fewer. */
+const DELIVERIES_OF_LOOP = 400_000
+/** Behind by more than this when the last event was handed over: the server did not keep up. */
+const MAX_BEHIND_MS = 250
+const LATENCY_ROUNDS = 5
 
 const { values } = parseArgs({
   options: {
-    clients: { type: 'string', default: '10,100,500' },
-    bursts: { type: 'string', default: '1,10,40' },
+    only: { type: 'string' },
+    seconds: { type: 'string', default: '10' },
+    quick: { type: 'boolean', default: false },
     part: { type: 'string' },
     mode: { type: 'string' },
+    symbols: { type: 'string' },
   },
 })
 
-interface Target {
-  readonly port: number
-  /** Sends bursts at a pace that lets the clients keep up. */
-  send(bursts: readonly (readonly EncodedEvent[])[]): Promise<void>
-}
-
 const turn = (ms: number) => new Promise((resume) => setTimeout(resume, ms))
-const nextTurn = () => new Promise((resume) => setImmediate(resume))
 
-/** Each burst is over before the next; now and then a rest, so that the clients keep up. */
-async function pace(index: number): Promise<void> {
-  await nextTurn()
-  await nextTurn()
-  if (index % 8 === 7) await turn(1)
+interface Figures {
+  readonly deliveries: number
+  /** Of the server. */
+  readonly cpuSeconds: number
+  readonly seconds: number
+  /** From the last event to its last arrival. */
+  readonly behindMs: number
 }
 
-function eventsOf(count: number, from: number): EncodedEvent[] {
-  return Array.from({ length: count }, (_, index) => {
-    const seq = from + index
-    return encodeEvent(
-      TOPIC,
-      { epoch: 1, seq, receivedTime: now(), publishedTime: now() },
-      { type: 'trade', id: String(10_000_000 + seq), price: '65000.10', size: '0.00120', side: 'buy' },
-    )
-  })
-}
+/** A server, and the clients of a scenario connected to it. */
+class Bed {
+  readonly #server: Server
+  readonly #clients = new RawClients()
+  readonly #scenario: Scenario
+  /** How many want each symbol. */
+  readonly #wanted: number[]
+  #expected = 0
 
-function closed(event: EncodedEvent, sentTime: number): string {
-  return `${event.bytes.toString('latin1', 0, event.bytes.length - 1)},"sentTime":${sentTime}}`
-}
+  constructor(mode: Mode, scenario: Scenario) {
+    this.#scenario = scenario
+    this.#server = new Server(mode, scenario.symbols)
+    this.#wanted = new Array<number>(scenario.symbols).fill(0)
+    for (let client = 0; client < scenario.clients; client++)
+      for (const symbol of symbolsOf(client, scenario)) this.#wanted[symbol]!++
+  }
 
-async function bareServer(
-  deliver: (sockets: Set<WebSocket>, burst: readonly EncodedEvent[]) => void,
-): Promise<Target> {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false })
-  await once(server, 'listening')
-  server.on('connection', (socket) => socket.on('message', () => socket.send('{"type":"subscribed"}')))
-  return {
-    port: (server.address() as AddressInfo).port,
-    async send(bursts) {
-      for (const [index, burst] of bursts.entries()) {
-        deliver(server.clients, burst)
-        await pace(index)
-      }
-    },
+  async open(timing: boolean): Promise<this> {
+    const { clients, symbols, each } = this.#scenario
+    await this.#clients.connect({ port: await this.#server.open(), clients, symbols, each, timing })
+    this.#expected = await this.#clients.bytes()
+    return this
+  }
+
+  /** Until everything has arrived. */
+  async run(load: Load): Promise<Figures> {
+    const began = performance.now()
+    const { messages, bytes } = await this.#server.send(load)
+    const handedOver = performance.now()
+    this.#expected += this.#toAll(bytes)
+    for (let had = -1; ; await turn(5)) {
+      const has = await this.#clients.bytes()
+      if (has === this.#expected) break
+      if (has === had && performance.now() - handedOver > 5_000)
+        throw new Error(`${has} bytes arrived, ${this.#expected} were expected`)
+      had = has
+    }
+    const ended = performance.now()
+    return {
+      deliveries: this.#toAll(messages),
+      cpuSeconds: await this.#server.cpu(),
+      seconds: (ended - began) / 1_000,
+      behindMs: ended - handedOver,
+    }
+  }
+
+  #toAll(ofEach: readonly number[]): number {
+    return ofEach.reduce((sum, value, symbol) => sum + value * this.#wanted[symbol]!, 0)
+  }
+
+  times(): Promise<number[]> {
+    return this.#clients.times()
+  }
+
+  close(): void {
+    this.#server.end()
+    this.#clients.end()
   }
 }
 
-async function ours(): Promise<Target> {
-  const tier = { ...TIERS.institutional, connections: 100_000 }
-  const identity: Identity = {
-    ...{ tenant: 'default', tier, subject: 'bench', anonymous: false, admin: false, limitKey: 'bench' },
-  }
-  const cache = createMemoryCache()
-  const ports = {
-    auth: {
-      identify: async () => identity,
-      entitled: () => ({ allowed: true, depth: Number.POSITIVE_INFINITY, oldest: 0 }),
-      onRevoked: () => () => {},
-    },
-    limits: { ...createRateLimits(), command: async () => {} },
-    manager: { topics: () => [TOPIC], licence: () => 'open' },
-    cache,
-    log: console,
-    now,
-  } as unknown as GatewayPorts
-  // No pings: every byte is counted.
-  const hub = createHub(ports, { pingMs: 3_600_000 })
-  const server = fastify()
-  await server.register(webSocketRoutes(ports, hub))
-  await server.listen({ port: 0, host: '127.0.0.1' })
-  void hub.run(new AbortController().signal)
-  return {
-    port: (server.server.address() as AddressInfo).port,
-    async send(bursts) {
-      for (const [index, burst] of bursts.entries()) {
-        await cache.apply(burst)
-        await pace(index)
-      }
-    },
-  }
+/** Rows of a table, and whether the target is met. */
+interface Outcome {
+  readonly rows: readonly (readonly string[])[]
+  readonly met: boolean
 }
 
-function open(mode: Mode): Promise<Target> {
-  if (mode === 'feedgate') return ours()
-  if (mode === 'ws.send loop')
-    return bareServer((sockets, burst) => {
-      const sentTime = now()
-      for (const event of burst) {
-        const text = closed(event, sentTime)
-        for (const socket of sockets) socket.send(text)
-      }
+const count = (value: number) => Math.round(value).toLocaleString('en-US')
+
+async function throughput(scenario: Scenario): Promise<Outcome> {
+  const rows = [['', 'per CPU second', 'per second', 'cores', 'behind ms']]
+  let met = false
+  for (const mode of MODES) {
+    const bed = await new Bed(mode, scenario).open(false)
+    await bed.run({ ...scenario.load, bursts: warmUpOf(scenario) })
+    const { deliveries, cpuSeconds, seconds, behindMs } = await bed.run({
+      ...scenario.load,
+      bursts: burstsOf(scenario, mode),
     })
-  return bareServer((sockets, burst) => {
-    const sentTime = now()
-    const joined = Buffer.concat(burst.map((event) => textFrame(closed(event, sentTime))))
-    for (const socket of sockets)
-      (socket as unknown as { _socket: { write(bytes: Buffer): void } })._socket.write(joined)
-  })
-}
-
-/** Child: one server; answers `{bursts, burst}` with CPU seconds and the bytes a client must have got. */
-async function serve(mode: Mode): Promise<void> {
-  const target = await open(mode)
-  let seq = 1
-  process.on('message', async ({ bursts, burst }: { bursts: number; burst: number }) => {
-    const batches = Array.from({ length: bursts }, () => {
-      const events = eventsOf(burst, seq)
-      seq += burst
-      return events
-    })
-    let bytes = 0
-    for (const batch of batches) for (const event of batch) bytes += textFrame(closed(event, now())).length
-    await turn(20)
-    const before = process.cpuUsage()
-    await target.send(batches)
-    const { user, system } = process.cpuUsage(before)
-    process.send!({ cpu: (user + system) / 1e6, bytes })
-  })
-  process.send!({ port: target.port })
-}
-
-/** Child: raw sockets that shake hands, subscribe and count bytes. */
-function listen(): void {
-  let total = 0
-  process.on('message', ({ port, clients }: { port?: number; clients?: number }) => {
-    if (port === undefined) {
-      process.send!({ total })
-      return
-    }
-    let ready = 0
-    for (let client = 0; client < clients!; client++) {
-      const socket = connect(port, '127.0.0.1', () =>
-        socket.write(
-          'GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nX-API-Key: bench\r\n\r\n',
-        ),
-      )
-      socket.on('error', () => {})
-      let text = ''
-      const greet = (chunk: Buffer) => {
-        text += chunk.toString('latin1')
-        if (text.includes('\r\n\r\n') && !text.includes('asked')) {
-          text += 'asked'
-          socket.write(subscribeFrame())
-        }
-        if (!text.includes('"type":"subscribed"')) return
-        socket.off('data', greet)
-        socket.on('data', (bytes) => {
-          total += bytes.length
-        })
-        if (++ready === clients) process.send!({ ready: true })
-      }
-      socket.on('data', greet)
-    }
-  })
-}
-
-/** Masked with zeros, which changes nothing. */
-function subscribeFrame(): Buffer {
-  const text = JSON.stringify({
-    type: 'subscribe',
-    channel: 'trades',
-    symbols: ['BTC/USDT'],
-    snapshot: false,
-  })
-  return Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)])
-}
-
-async function ask<T>(child: ChildProcess, message?: object): Promise<T> {
-  const answer = once(child, 'message')
-  if (message) child.send(message)
-  return (await answer)[0] as T
-}
-
-async function measure(mode: Mode, clients: number, bursts: readonly number[]): Promise<number[]> {
-  const server = fork(process.argv[1]!, ['--part', 'server', '--mode', mode])
-  const { port } = await ask<{ port: number }>(server)
-  const listeners = fork(process.argv[1]!, ['--part', 'clients'])
-  await ask(listeners, { port, clients })
-  const rates: number[] = []
-  let expected = 0
-  const run = async (burst: number, deliveries: number) => {
-    const count = Math.min(MAX_BURSTS, Math.max(10, Math.round(deliveries / (clients * burst))))
-    const { cpu, bytes } = await ask<{ cpu: number; bytes: number }>(server, { bursts: count, burst })
-    expected += bytes * clients
-    for (let waited = 0; ; waited++) {
-      const { total } = await ask<{ total: number }>(listeners, {})
-      if (total === expected) break
-      if (waited > 500) throw new Error(`${mode}: ${total} of ${expected} bytes arrived`)
-      await turn(10)
-    }
-    return (count * burst * clients) / cpu
+    bed.close()
+    const [perCpuSecond, cores] = [deliveries / cpuSeconds, cpuSeconds / seconds]
+    if (mode === 'feedgate')
+      met =
+        'cores' in scenario.target
+          ? behindMs <= MAX_BEHIND_MS && Math.round(cores * 100) / 100 <= scenario.target.cores
+          : 'perCpuSecond' in scenario.target && perCpuSecond >= scenario.target.perCpuSecond
+    rows.push([mode, count(perCpuSecond), count(deliveries / seconds), cores.toFixed(2), count(behindMs)])
   }
-  await run(bursts[0]!, DELIVERIES / 4)
-  for (const burst of bursts)
-    rates.push(await run(burst, mode === 'ws.send loop' ? DELIVERIES : DELIVERIES * burst))
-  server.kill()
-  listeners.kill()
-  return rates
+  return { rows, met }
+}
+
+function burstsOf({ load, clients, symbols, each }: Scenario, mode: Mode): number {
+  if (load.rate !== undefined) return Math.round(load.rate * (values.quick ? 0.2 : Number(values.seconds)))
+  const deliveries = mode === 'ws.send loop' ? DELIVERIES_OF_LOOP : DELIVERIES
+  return Math.ceil((deliveries * (values.quick ? 0.01 : 1)) / ((load.events * clients * each) / symbols))
+}
+
+function warmUpOf(scenario: Scenario): number {
+  return Math.ceil(burstsOf(scenario, 'ws.send loop') / 4)
+}
+
+/** In turns, so that both have the same neighbours. */
+async function latency(scenario: Scenario, most: number): Promise<Outcome> {
+  const modes = ['ws.send loop', 'feedgate'] as const
+  const beds = await Promise.all(modes.map((mode) => new Bed(mode, scenario).open(true)))
+  const rounds: { p50: number; p99: number }[][] = modes.map(() => [])
+  for (let round = 0; round <= LATENCY_ROUNDS; round++) {
+    for (const [index, bed] of beds.entries()) {
+      await bed.run({ ...scenario.load, bursts: Math.ceil(burstsOf(scenario, 'feedgate') / LATENCY_ROUNDS) })
+      const times = Float64Array.from(await bed.times()).sort()
+      const at = (share: number) => times[Math.floor(times.length * share)]!
+      if (round > 0) rounds[index]!.push({ p50: at(0.5), p99: at(0.99) })
+    }
+  }
+  for (const bed of beds) bed.close()
+  const [loop, hub] = rounds.map((of) => ({
+    p50: median(of.map(({ p50 }) => p50)),
+    p99: median(of.map(({ p99 }) => p99)),
+  })) as [{ p50: number; p99: number }, { p50: number; p99: number }]
+  const times = { p50: hub.p50 / loop.p50, p99: hub.p99 / loop.p99 }
+  const row = (name: string, { p50, p99 }: typeof loop) => [name, count(p50), count(p99)]
+  return {
+    rows: [
+      ['', 'p50 µs', 'p99 µs'],
+      row(modes[0], loop),
+      row(modes[1], hub),
+      ['times', times.p50.toFixed(2), times.p99.toFixed(2)],
+    ],
+    met: times.p50 <= most && times.p99 <= most,
+  }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((one, other) => one - other)[values.length >> 1]!
+}
+
+function wording(target: Target): string {
+  if ('cores' in target) return `all in time, on at most ${target.cores.toFixed(2)} cores`
+  if ('latency' in target) return `at most ${target.latency} times the latency of ws.send`
+  return `at least ${count(target.perCpuSecond)} per CPU second`
 }
 
 async function main(): Promise<void> {
-  const bursts = values.bursts.split(',').map(Number)
-  console.log(
-    `deliveries per CPU second of the server (${process.version}), ${closed(eventsOf(1, 1)[0]!, now()).length} B a message`,
-  )
-  for (const clients of values.clients.split(',').map(Number)) {
-    const rates = new Map<Mode, number[]>()
-    for (const mode of MODES) rates.set(mode, await measure(mode, clients, bursts))
-    console.log(
-      `\n${clients} clients`.padEnd(17) + bursts.map((burst) => `burst ${burst}`.padStart(22)).join(''),
-    )
-    for (const mode of MODES) {
-      const cells = rates.get(mode)!.map((rate, index) => {
-        const times = rate / rates.get('ws.send loop')![index]!
-        return `${Math.round(rate).toLocaleString('en-US')} (${times.toFixed(1)}×)`.padStart(22)
-      })
-      console.log(mode.padEnd(16) + cells.join(''))
-    }
+  const names = values.only?.split(',') ?? Object.keys(SCENARIOS)
+  console.log(`deliveries, and the server's CPU (node ${process.version}, 235 B a message)`)
+  const verdicts: string[] = []
+  for (const name of names) {
+    const scenario = SCENARIOS[name]
+    if (!scenario)
+      throw new Error(`no scenario called ${name}: there are ${Object.keys(SCENARIOS).join(', ')}`)
+    const { about, target } = scenario
+    const { rows, met } = await ('latency' in target
+      ? latency(scenario, target.latency)
+      : throughput(scenario))
+    console.log(`\n${name}: ${about}`)
+    for (const [first, ...cells] of rows)
+      console.log(first!.padEnd(14) + cells.map((cell) => cell.padStart(16)).join(''))
+    verdicts.push(`${(met ? 'met' : 'missed').padEnd(8)}${name.padEnd(12)}${wording(target)}`)
   }
+  console.log(`\n${values.quick ? 'quick: the figures say nothing' : verdicts.join('\n')}`)
 }
 
-// Facts are told as in the real program, where metrics listen.
-signals.framesSent.on(() => {})
-if (values.part === 'server') await serve(values.mode as Mode)
-else if (values.part === 'clients') listen()
+if (values.part === 'server') await beServer(values.mode as Mode, Number(values.symbols))
+else if (values.part === 'clients') beClients()
 else await main()
