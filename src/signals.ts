@@ -71,7 +71,10 @@ export const signals = {
   topicRepaired: new Signal<{ by: 'cache' | 'store' | 'image'; events: number }>(),
   clientConnected: new Signal<{ endpoint: string; tier: string }>(),
   clientDisconnected: new Signal<{ endpoint: string; tier: string; code: number }>(),
-  framesSent: new Signal<{ count: number; bytes: number }>(),
+  /** `encoding`: what the clients negotiated, such as `msgpack+deflate`. */
+  framesSent: new Signal<{ encoding: string; count: number; bytes: number }>(),
+  /** One frame was compressed, for all clients that are sent it: bytes before and after. */
+  frameDeflated: new Signal<{ plain: number; deflated: number }>(),
   clientError: new Signal<{ code: string }>(),
   /** From receivedTime to sentTime, µs. */
   latency: new Signal<{ micros: number }>(),

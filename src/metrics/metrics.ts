@@ -145,8 +145,15 @@ function watchClients(registry: Registry): Stops {
     'endpoint',
     'code',
   ])
-  const frames = counter('feedgate_frames_sent_total', 'Frames sent to clients', [])
-  const bytes = counter('feedgate_bytes_sent_total', 'Bytes sent to clients', [])
+  const frames = counter('feedgate_frames_sent_total', 'Frames sent to clients', ['encoding'])
+  const bytes = counter('feedgate_bytes_sent_total', 'Bytes sent to clients', ['encoding'])
+  const deflated = counter(
+    'feedgate_frames_deflated_total',
+    'Frames compressed, each for all of its clients',
+    [],
+  )
+  const plain = counter('feedgate_deflate_input_bytes_total', 'Bytes of these before', [])
+  const output = counter('feedgate_deflate_output_bytes_total', 'Bytes of these after', [])
   const errors = counter('feedgate_client_errors_total', 'Errors told to clients', ['code'])
   const repairs = counter('feedgate_topic_repairs_total', 'Holes in what arrived, by what filled them', [
     'by',
@@ -165,8 +172,13 @@ function watchClients(registry: Registry): Stops {
       closed.inc({ endpoint: fact.endpoint, code: code(String(fact.code)) })
     }),
     signals.framesSent.on((fact) => {
-      frames.inc(fact.count)
-      bytes.inc(fact.bytes)
+      frames.inc({ encoding: fact.encoding }, fact.count)
+      bytes.inc({ encoding: fact.encoding }, fact.bytes)
+    }),
+    signals.frameDeflated.on((fact) => {
+      deflated.inc()
+      plain.inc(fact.plain)
+      output.inc(fact.deflated)
     }),
     signals.topicRepaired.on((fact) => repairs.inc({ by: fact.by })),
     signals.clientError.on((fact) => errors.inc({ code: code(fact.code) })),

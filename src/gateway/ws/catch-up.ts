@@ -237,6 +237,7 @@ export class CatchUp implements FeedReader {
       const frame = new Outgoing(undefined, event, event.receivedTime, undefined, body).frameAfter(
         before,
         sentTime,
+        outbox.encoding,
       )
       before = event
       return frame

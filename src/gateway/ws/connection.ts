@@ -1,8 +1,11 @@
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
 import { signals } from '../../signals.ts'
+import type { ClientEntry } from '../clients.ts'
+import { newClientId } from './client-id.ts'
+import { type Encoding, JSON_TEXT } from './encoding.ts'
 import type { Fanout, Sender } from './fanout.ts'
-import { joinFrames, textFrame } from './frame.ts'
+import { joinFrames } from './frame.ts'
 
 export interface ConnectionLimits {
   /** Between pings; a client that answers none for two of them is gone. */
@@ -19,21 +22,35 @@ const CLOSE_GRACE_MS = 2_000
 const MAX_POSTED = 1_000
 
 /**
- * One client socket. Frames are written raw: `ws` has no compression to overtake here, so its own pings and close
- * frames keep their place among them.
+ * One client socket. Frames are written raw: `ws` is given nothing to compress, so its own pings and close frames keep
+ * their place among them.
  */
 export class Connection implements Sender {
+  readonly id = newClientId()
+  /** Epoch µs. */
+  readonly since: number
   readonly #ws: WebSocket
   readonly #socket: Socket
   readonly #fanout: Fanout
   readonly #limits: ConnectionLimits
-  readonly endpoint: string
+  readonly endpoint: ClientEntry['endpoint']
   readonly address: string
+  readonly encoding: Encoding
   #tier: string | undefined
   #posted: Buffer[] = []
   #closeCode: number | undefined
+  /** Messages. */
+  received = 0
+  /** Frames of the two endpoints of the first system. */
+  posted = 0
+  readonly #bytesBefore: number
+  /** When a message or a pong came last, as `performance.now()` tells time. */
+  heardAt = performance.now()
   #pingedAt = performance.now()
   #answeredAt = performance.now()
+  #ponged = false
+  /** Who waits for a sign of life; bounded by those who ask, see `LiveClients`. */
+  #listening: (() => void)[] = []
   /** Since when bytes wait, and how many had been taken by then. */
   #stalledAt: number | undefined
   #takenThen = 0
@@ -46,7 +63,11 @@ export class Connection implements Sender {
     socket: Socket,
     fanout: Fanout,
     limits: ConnectionLimits,
-    of: { readonly endpoint: string; readonly address: string },
+    of: {
+      readonly endpoint: ClientEntry['endpoint']
+      readonly address: string
+      readonly encoding?: Encoding
+    },
   ) {
     this.#ws = ws
     this.#socket = socket
@@ -54,8 +75,13 @@ export class Connection implements Sender {
     this.#limits = limits
     this.endpoint = of.endpoint
     this.address = of.address
+    this.encoding = of.encoding ?? JSON_TEXT
+    this.since = fanout.now()
+    this.#bytesBefore = socket.bytesWritten
     ws.on('pong', () => {
-      this.#answeredAt = performance.now()
+      this.#heard()
+      this.#answeredAt = this.heardAt
+      this.#ponged = true
     })
     socket.on('drain', () => {
       this.#stalledAt = undefined
@@ -67,12 +93,15 @@ export class Connection implements Sender {
     ws.once('close', (code: number) => {
       this.#ended(this.#closeCode ?? code)
       this.#tellRoom()
+      this.#heard()
     })
   }
 
-  /** Text messages in order; anything else is told apart by `binary`. */
+  /** Messages in order, inflated; text is told apart by `binary`. */
   onMessage(listener: (data: Buffer, binary: boolean) => void): void {
     this.#ws.on('message', (data: Buffer, binary: boolean) => {
+      this.received++
+      this.#heard()
       if (this.open) listener(data, binary)
     })
   }
@@ -83,6 +112,49 @@ export class Connection implements Sender {
 
   get open(): boolean {
     return this.#closeCode === undefined && this.#ws.readyState === WebSocket.OPEN
+  }
+
+  #heard(): void {
+    this.heardAt = performance.now()
+    if (this.#listening.length === 0) return
+    const listening = this.#listening
+    this.#listening = []
+    for (const tell of listening) tell()
+  }
+
+  /** Epoch µs; undefined: it was not asked yet, or never answered. */
+  get lastPong(): number | undefined {
+    return this.#ponged
+      ? this.#fanout.now() - Math.round((performance.now() - this.#answeredAt) * 1_000)
+      : undefined
+  }
+
+  /** That wait in this process. */
+  get bufferedBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  /** That the kernel has taken. */
+  get sentBytes(): number {
+    return this.#taken - this.#bytesBefore
+  }
+
+  /**
+   * Pings. False: within `waitMs` the client said nothing, and read nothing of what waits for it; at once when it is being
+   * closed.
+   */
+  async answers(waitMs: number): Promise<boolean> {
+    if (!this.open) return false
+    const [taken, waiting] = [this.#taken, this.bufferedBytes > 0]
+    this.#ws.ping()
+    const spoke = await new Promise<boolean>((resolve) => {
+      const timer = setTimeout(resolve, waitMs, false)
+      this.#listening.push(() => {
+        clearTimeout(timer)
+        resolve(true)
+      })
+    })
+    return this.open && (spoke || (waiting && this.#taken > taken))
   }
 
   /** True when so much waits that a client should be sent less. */
@@ -119,11 +191,12 @@ export class Connection implements Sender {
 
   /** A message of the gateway's own, at once. */
   send(message: object): void {
-    this.write(textFrame(JSON.stringify(message)))
+    this.write(this.encoding.message(message))
   }
 
   /** A frame that leaves with the others of this turn. */
   post(frame: Buffer): void {
+    this.posted++
     if (this.#posted.push(frame) === 1) this.#fanout.touch(this)
     else if (this.#posted.length > MAX_POSTED) this.#writePosted()
   }
@@ -138,7 +211,7 @@ export class Connection implements Sender {
     if (this.behind) this.tooSlow()
     const bytes = joinFrames(frames)
     this.write(bytes)
-    this.#fanout.sent(frames.length, bytes.length)
+    this.#fanout.sent(frames.length, bytes.length, this.encoding)
   }
 
   /** Calls back once when what waits has gone; only while `behind`. */

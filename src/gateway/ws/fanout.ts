@@ -1,5 +1,6 @@
 import type { Micros } from '../../market/event.ts'
 import { signals } from '../../signals.ts'
+import { ENCODINGS, type Encoding } from './encoding.ts'
 
 /** Who has something to send. */
 export interface Sender {
@@ -16,8 +17,9 @@ export class Fanout {
   #senders: Sender[] = []
   #settling: (() => void)[] = []
   #scheduled = false
-  #frames = 0
-  #bytes = 0
+  /** By the id of the encoding. */
+  readonly #frames = ENCODINGS.map(() => 0)
+  readonly #bytes = ENCODINGS.map(() => 0)
   #sampled: Micros | undefined
 
   constructor(now: () => Micros) {
@@ -56,9 +58,9 @@ export class Fanout {
   }
 
   /** For the count of frames and bytes. */
-  sent(frames: number, bytes: number): void {
-    this.#frames += frames
-    this.#bytes += bytes
+  sent(frames: number, bytes: number, { id }: Encoding): void {
+    this.#frames[id]! += frames
+    this.#bytes[id]! += bytes
   }
 
   flush(): void {
@@ -75,9 +77,11 @@ export class Fanout {
       this.#settling = []
       for (const settle of settling) settle()
     }
-    if (this.#frames > 0) {
-      signals.framesSent.emit({ count: this.#frames, bytes: this.#bytes })
-      this.#frames = this.#bytes = 0
+    for (const { id, name } of ENCODINGS) {
+      const count = this.#frames[id]!
+      if (count === 0) continue
+      signals.framesSent.emit({ encoding: name, count, bytes: this.#bytes[id]! })
+      this.#frames[id] = this.#bytes[id] = 0
     }
   }
 }

@@ -1,13 +1,16 @@
-/** Frames of a server: final, text, not masked, not compressed (RFC 6455, 5.2). */
+/** Frames of a server: final and not masked (RFC 6455, 5.2). */
 
 const TEXT = 0x81
+const BINARY = 0x82
+/** The payload is compressed (RFC 7692, 6). */
+const RSV1 = 0x40
 
 function headerLength(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10
 }
 
-function writeHeader(target: Buffer, length: number): number {
-  target[0] = TEXT
+function writeHeader(target: Buffer, length: number, type = TEXT): number {
+  target[0] = type
   if (length < 126) {
     target[1] = length
     return 2
@@ -30,6 +33,25 @@ export function textFrame(text: string): Buffer {
   return frame
 }
 
+/** One message of these parts. */
+export function binaryFrame(parts: readonly Buffer[]): Buffer {
+  return frameOf(BINARY, parts)
+}
+
+/** The frame with another payload, which is the compressed one. */
+export function compressedFrame(frame: Buffer, payload: Buffer): Buffer {
+  return frameOf(frame[0]! | RSV1, [payload])
+}
+
+function frameOf(type: number, parts: readonly Buffer[]): Buffer {
+  let length = 0
+  for (const part of parts) length += part.length
+  const frame = Buffer.allocUnsafe(headerLength(length) + length)
+  let at = writeHeader(frame, length, type)
+  for (const part of parts) at += part.copy(frame, at)
+  return frame
+}
+
 /** `body` without its closing brace, then `tail`, which is ASCII and ends in a brace. */
 export function eventFrame(body: Buffer, tail: string): Buffer {
   const kept = body.length - 1
@@ -41,7 +63,7 @@ export function eventFrame(body: Buffer, tail: string): Buffer {
   return frame
 }
 
-/** One frame that holds an array of what the frames hold. */
+/** One text frame that holds a JSON array of what the frames hold. */
 export function arrayFrame(frames: readonly Buffer[]): Buffer {
   let length = frames.length + 1
   for (const frame of frames) length += frame.length - payloadStart(frame)
@@ -58,6 +80,10 @@ export function arrayFrame(frames: readonly Buffer[]): Buffer {
 function payloadStart(frame: Buffer): number {
   const length = frame[1]!
   return length < 126 ? 2 : length === 126 ? 4 : 10
+}
+
+export function payloadOf(frame: Buffer): Buffer {
+  return frame.subarray(payloadStart(frame))
 }
 
 /** Frames in runs of about `bytes`, so that of a long write it can be seen how far it got. */

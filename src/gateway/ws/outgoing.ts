@@ -1,5 +1,5 @@
 import type { Micros } from '../../market/event.ts'
-import { eventFrame } from './frame.ts'
+import type { Encoding } from './encoding.ts'
 
 /** A place in a topic. */
 export interface Position {
@@ -25,7 +25,8 @@ export class Outgoing<V = unknown> {
   readonly previous: Position | undefined
   /** For every client it stands for older ones. */
   readonly conflated: boolean
-  #frame: Buffer | undefined
+  /** By the id of the encoding. */
+  readonly #frames: Buffer[] = []
 
   constructor(
     view: V,
@@ -46,15 +47,23 @@ export class Outgoing<V = unknown> {
     this.conflated = conflated
   }
 
-  /** The frame that all who follow the view share: made once, in the flush it is sent in. */
-  sharedFrame(sentTime: Micros): Buffer {
-    this.#frame ??= this.frameAfter(this.previous, sentTime)
-    return this.#frame
+  /** The frame that all who follow the view in this encoding share: made once, in the flush it is sent in. */
+  sharedFrame(sentTime: Micros, encoding: Encoding): Buffer {
+    const made = this.#frames[encoding.id]
+    if (made) return made
+    const frame = encoding.shared(this.frameAfter(this.previous, sentTime, encoding))
+    this.#frames[encoding.id] = frame
+    return frame
   }
 
   /** The frame for one who was sent `previous` before it in the topic; `conflated`: it stands for older ones. */
-  frameAfter(previous: Position | undefined, sentTime: Micros, conflated = this.conflated): Buffer {
-    return eventFrame(
+  frameAfter(
+    previous: Position | undefined,
+    sentTime: Micros,
+    encoding: Encoding,
+    conflated = this.conflated,
+  ): Buffer {
+    return encoding.event(
       this.body,
       `,"sentTime":${sentTime}${this.#link(previous)}${conflated ? ',"conflated":true}' : '}'}`,
     )

@@ -7,6 +7,7 @@ import { credentialOf } from '../credentials.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import { AddressLimits } from './address-limits.ts'
 import { Connection } from './connection.ts'
+import { canDeflate, type Encoding, encodingOf, subprotocolOf } from './encoding.ts'
 import type { Client, ClientHub } from './hub.ts'
 import type { LegacyOrigin } from './legacy-session.ts'
 import { OddsSession } from './odds-session.ts'
@@ -22,8 +23,11 @@ const CLOSE_GRACE_MS = 1_000
 export function webSocketRoutes(ports: GatewayPorts, hub: ClientHub): FastifyPluginAsync {
   const addresses = new AddressLimits()
 
-  const connect = (ws: WebSocket, request: FastifyRequest, endpoint: string) =>
-    new Connection(ws, request.raw.socket, hub.feeds.fanout, hub.options, { endpoint, address: request.ip })
+  const connect = (ws: WebSocket, request: FastifyRequest, endpoint: string, encoding?: Encoding) =>
+    new Connection(ws, request.raw.socket, hub.feeds.fanout, hub.options, {
+      ...{ endpoint, address: request.ip },
+      ...(encoding ? { encoding } : {}),
+    })
 
   const legacy = (
     ws: WebSocket,
@@ -46,7 +50,14 @@ export function webSocketRoutes(ports: GatewayPorts, hub: ClientHub): FastifyPlu
 
   return async (server) => {
     await server.register(websocket, {
-      options: { maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false },
+      options: {
+        // Of compressed messages too: as soon as what came out of one is longer, it is refused.
+        maxPayload: MAX_MESSAGE_BYTES,
+        // Each message stands for itself: one of the server's goes to many, and for none is a window kept.
+        perMessageDeflate: { serverNoContextTakeover: true, clientNoContextTakeover: true },
+        handleProtocols: (offered, { url = '' }) =>
+          /^\/ws(\?|$)/.test(url) ? subprotocolOf(offered) : ([...offered][0] ?? false),
+      },
       errorHandler: (error, socket) => {
         // `ws` has sent the close frame of a protocol error (1009 and its like): the peer is to read it.
         if ((error as NodeJS.ErrnoException).code?.startsWith('WS_ERR_')) return
@@ -57,9 +68,13 @@ export function webSocketRoutes(ports: GatewayPorts, hub: ClientHub): FastifyPlu
         void hub.close(CLOSE_GRACE_MS).then(() => server.websocketServer.close(() => done()))
       },
     })
+    server.addHook('onRequest', async (request) => {
+      const { headers } = request.raw
+      if (!asksForCompression(request)) delete headers['sec-websocket-extensions']
+    })
     server.get('/ws', { websocket: true }, (ws, request) => {
       const { batch } = request.query as Readonly<Record<string, unknown>>
-      const connection = connect(ws, request, '/ws')
+      const connection = connect(ws, request, '/ws', encodingOf(ws))
       hub.add(new Session(hub, connection, { credential: () => callerOf(request), batch: batch === 'true' }))
     })
     server.get('/ws/odds', { websocket: true }, (ws, request) =>
@@ -69,6 +84,14 @@ export function webSocketRoutes(ports: GatewayPorts, hub: ClientHub): FastifyPlu
       legacy(ws, request, '/ws/status', (connection, from) => new StatusSession(hub, connection, from)),
     )
   }
+}
+
+/** A browser offers it by itself, so the offer alone asks for nothing: compressing takes time. */
+function asksForCompression({ routeOptions, query, headers }: FastifyRequest): boolean {
+  const { compress } = query as Readonly<Record<string, unknown>>
+  return (
+    routeOptions.url === '/ws' && compress === 'true' && canDeflate(headers['sec-websocket-extensions'] ?? '')
+  )
 }
 
 /** By headers, else by what a browser can give: a token or a ticket in the URL. */

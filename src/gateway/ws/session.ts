@@ -63,11 +63,7 @@ export class Session implements Client {
     const anybody = !this.#identity || this.#identity.anonymous
     if (anybody && data.length > MAX_UNAUTHENTICATED_BYTES)
       this.connection.close(1009, 'at most 16 KiB before authentication')
-    else if (binary) this.#fail(new BadMessage('the message is binary: give JSON as text'))
-    else {
-      const text = data.toString()
-      this.#enqueue(() => this.#handle(text))
-    }
+    else this.#enqueue(() => this.#handle(this.connection.encoding.command(data, binary)))
   }
 
   /** Messages are handled one after the other: an answer never overtakes an earlier one. */
