@@ -1,5 +1,6 @@
 import type { TSchema } from 'typebox'
-import { Compile } from 'typebox/compile'
+import { Compile, type Validator } from 'typebox/compile'
+import { Value } from 'typebox/value'
 import { FeedgateError } from '../errors.ts'
 import { COMMANDS, type Command, type CommandId } from './commands.ts'
 import { ODDS_COMMANDS, type OddsCommand, STATUS_COMMANDS, type StatusCommand } from './legacy.ts'
@@ -27,8 +28,7 @@ function parserOf<T>(schemas: Readonly<Record<string, TSchema>>): (text: string)
       const given = type === undefined ? 'is missing' : `is ${shown(type)}`
       throw new BadMessage(`field "type" ${given}: give one of ${types}`, id)
     }
-    if (!validator.Check(value))
-      throw new BadMessage(explain(schemas[type as string]!, validator.Errors(value), value), id)
+    if (!validator.Check(value)) throw new BadMessage(explain(schemas[type as string]!, validator, value), id)
     return value as T
   }
 }
@@ -59,6 +59,8 @@ interface SchemaNode {
   readonly description?: string
   readonly properties?: Readonly<Record<string, SchemaNode>>
   readonly items?: SchemaNode
+  readonly maxItems?: number
+  readonly maxProperties?: number
 }
 
 interface Complaint {
@@ -67,8 +69,14 @@ interface Complaint {
   readonly params: object
 }
 
-function explain(schema: TSchema, errors: readonly Complaint[], value: unknown): string {
+/** One sentence about the first fault. Finding every fault of a list of 100,000 would take a second: long lists are told apart. */
+function explain(schema: TSchema, validator: Validator, value: Readonly<Record<string, unknown>>): string {
   const root = schema as SchemaNode
+  for (const [name, node] of Object.entries(root.properties ?? {})) {
+    const fault = Object.hasOwn(value, name) ? faultOfList(name, node, value[name]) : undefined
+    if (fault) return fault
+  }
+  const errors: readonly Complaint[] = validator.Errors(excerpt(root, value))
   const complaint = errors.find((error) => error.keyword === 'additionalProperties') ?? errors[0]!
   const path = complaint.instancePath
     .split('/')
@@ -88,6 +96,42 @@ function explain(schema: TSchema, errors: readonly Complaint[], value: unknown):
   }
   const given = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], value)
   return `field ${shown(path.join('.'))} is ${shown(given)}: give ${acceptedAt(root, path)}`
+}
+
+/** Longer ones are looked through here, and then stand shortened. */
+const SHORT = 20
+
+function faultOfList(name: string, node: SchemaNode, list: unknown): string | undefined {
+  if (!isObject(list) || node.properties) return undefined
+  const length = Array.isArray(list) ? list.length : Object.keys(list).length
+  if (length <= SHORT) return undefined
+  const give = `give ${node.description}`
+  if (length > (node.maxItems ?? node.maxProperties ?? SHORT))
+    return `field "${name}" is ${shown(list)} of ${length}: ${give}`
+  const alone = Array.isArray(list) ? (_: string, one: unknown) => [one] : asObject
+  const wrong = Object.entries(list).find(([key, one]) => !Value.Check(node as TSchema, alone(key, one)))
+  return wrong && `field ${shown(`${name}.${wrong[0]}`)} is ${shown(wrong[1])}: ${give}`
+}
+
+/** The value with all that can be wrong in it, and little else: one unknown field of many, the beginning of a long list. */
+function excerpt(node: SchemaNode | undefined, value: unknown): unknown {
+  if (!isObject(value)) return value
+  const { properties } = node ?? {}
+  if (Array.isArray(value)) return value.slice(0, SHORT)
+  const entries = Object.entries(value)
+  if (!properties) return Object.fromEntries(entries.slice(0, SHORT))
+  const unknown = entries.find(([name]) => !Object.hasOwn(properties, name))
+  if (unknown) return asObject(unknown[0], null)
+  return Object.fromEntries(entries.map(([name, one]) => [name, excerpt(properties[name], one)]))
+}
+
+/** As a field of its own, even where it is called `__proto__`. */
+function asObject(name: string, value: unknown): object {
+  return Object.fromEntries([[name, value]])
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }
 
 function nodeAt(root: SchemaNode, path: readonly string[]): SchemaNode {

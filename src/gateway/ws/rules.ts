@@ -18,8 +18,10 @@ export interface Rule extends Selection {
 }
 
 const MAX_RULES = 20_000
+/** What an unsubscribe excepts from a pattern: names that may be of no topic, so that no tier limits them. */
+const MAX_EXCEPTIONS = 1_000
 /** Each is matched with every topic of its channel. */
-const MAX_WILDCARDS = 200
+export const MAX_WILDCARDS = 200
 
 /**
  * What a client asked for, so that topics that come later find their shape: the newest rule that matches decides.
@@ -30,6 +32,7 @@ export class Rules {
   readonly #exact = new Map<string, Map<Rule, number>>()
   readonly #wild = new Map<Channel, Map<Rule, number>>()
   #size = 0
+  #exceptions = 0
   #wildcards = 0
 
   /** Rules that the new one covers are forgotten. */
@@ -40,6 +43,8 @@ export class Rules {
     if (!rule.wanted && !this.#mayMatch(rule)) return
     if (this.#size >= MAX_RULES)
       throw new FeedgateError('symbol-limit', `a connection may hold ${MAX_RULES} symbols and patterns`)
+    if (!rule.wanted && this.#exceptions >= MAX_EXCEPTIONS)
+      throw new FeedgateError('symbol-limit', `a connection may except ${MAX_EXCEPTIONS} from its patterns`)
     if (wild && this.#wildcards >= MAX_WILDCARDS)
       throw new FeedgateError('symbol-limit', `a connection may hold ${MAX_WILDCARDS} patterns with *`)
     const [index, key] = wild
@@ -48,8 +53,13 @@ export class Rules {
     const rules = (index as Map<string, Map<Rule, number>>).get(key) ?? new Map<Rule, number>()
     rules.set(rule, ++this.#order)
     ;(index as Map<string, Map<Rule, number>>).set(key, rules)
-    this.#size++
-    if (wild) this.#wildcards++
+    this.#count(rule, 1)
+  }
+
+  #count(rule: Rule, change: 1 | -1): void {
+    this.#size += change
+    if (!rule.wanted) this.#exceptions += change
+    if (isWildcard(rule.pattern)) this.#wildcards += change
   }
 
   /** The newest rule about the topic, if it wants it. */
@@ -104,8 +114,7 @@ export class Rules {
     for (const rule of rules.keys()) {
       if (!covers(by, rule)) continue
       rules.delete(rule)
-      this.#size--
-      if (isWildcard(rule.pattern)) this.#wildcards--
+      this.#count(rule, -1)
     }
     if (rules.size === 0) index.delete(key)
   }

@@ -13,10 +13,11 @@ import type { Outbox } from './outbox.ts'
 import type { Position } from './outgoing.ts'
 import { Recovery } from './recovery.ts'
 import { depthOf, Rights, unknownChannel } from './rights.ts'
-import { type Rule, Rules } from './rules.ts'
+import { MAX_WILDCARDS, type Rule, Rules } from './rules.ts'
 import { PLAIN, type Shape } from './shape.ts'
 import type { TopicFeed } from './topic-feed.ts'
 import type { View } from './view.ts'
+import { isWildcard, wildcardsOf } from './wildcard.ts'
 
 /** A topic that the client is sent. */
 interface Grant {
@@ -102,8 +103,8 @@ export class Subscriptions {
     const channel = this.#rights.channel(command.channel)
     this.#feeds.refresh()
     const found = new Map<Topic, Shape>()
-    for (const pattern of new Set(symbols)) {
-      const rule = this.#ruleOf(command, channel, pattern)
+    const { patterns } = patternsOf(symbols)
+    for (const rule of this.#rulesOf(command, channel, patterns)) {
       for (const topic of this.#feeds.find(rule)) {
         if (found.size >= this.#rights.identity.tier.symbols) return found
         if (!this.#rights.may(topic)) continue
@@ -116,12 +117,12 @@ export class Subscriptions {
     return found
   }
 
-  #ruleOf(command: SubscribeCommand, channel: Channel, pattern: string): Rule {
+  #rulesOf(command: SubscribeCommand, channel: Channel, patterns: readonly string[]): Rule[] {
     const { source, filters, conflateMs = 0, snapshot: first = true } = command
     const timeframe = CHANNELS[channel].timeframe ? command.timeframe : undefined
     const filter = this.#filters.of(channel, filters, () => this.#rules.wanted().map((rule) => rule.filter))
-    const selection = { channel, source, pattern, timeframe }
-    return { ...selection, wanted: true, depth: depthOf(command), filter, conflateMs, first }
+    const what = { channel, source, timeframe, wanted: true, depth: depthOf(command), filter }
+    return patterns.map((pattern) => ({ ...what, pattern, conflateMs, first }))
   }
 
   /**
@@ -137,16 +138,16 @@ export class Subscriptions {
     const from = command.from === undefined ? undefined : timeOf(command.from)
     this.#feeds.refresh()
     const symbols: string[] = []
-    const rejected: RejectedSymbol[] = []
+    const { patterns, refused } = patternsOf(command.symbols)
+    const rejected = refused.map(([pattern, error]) => rejection(pattern, error))
     const joins = new Map<Topic, Rule>()
-    for (const pattern of new Set(command.symbols)) {
-      const rule = this.#ruleOf(command, channel, pattern)
+    for (const rule of this.#rulesOf(command, channel, patterns)) {
       try {
         for (const topic of this.#permit(rule, joins)) joins.set(topic, rule)
-        symbols.push(pattern)
+        symbols.push(rule.pattern)
       } catch (error) {
         if (!(error instanceof FeedgateError)) throw error
-        rejected.push({ symbol: pattern, code: ERRORS[error.code].ws, message: error.message })
+        rejected.push(rejection(rule.pattern, error))
       }
     }
     const { begins, unrecovered } = this.#begins(joins, command.resume ?? {}, recovered)
@@ -185,11 +186,16 @@ export class Subscriptions {
     const { channel: name, source, symbols } = command
     if (!isChannel(name)) throw unknownChannel(name)
     const timeframe = CHANNELS[name].timeframe ? command.timeframe : undefined
-    for (const pattern of new Set(symbols))
-      this.#rules.add({ channel: name, source, pattern, timeframe, wanted: false, ...NOTHING_ASKED })
-    this.#part(
-      [...this.#grants].filter(([topic, grant]) => grant.asked && !this.#rules.of(topic)).map(([t]) => t),
-    )
+    const { patterns, refused } = patternsOf(symbols)
+    if (refused[0]) throw refused[0][1]
+    try {
+      for (const pattern of patterns)
+        this.#rules.add({ channel: name, source, pattern, timeframe, wanted: false, ...NOTHING_ASKED })
+    } finally {
+      this.#part(
+        [...this.#grants].filter(([topic, grant]) => grant.asked && !this.#rules.of(topic)).map(([t]) => t),
+      )
+    }
     return name
   }
 
@@ -416,6 +422,34 @@ export class Subscriptions {
 
 const NONE: ReadonlyMap<Topic, Begin> = new Map()
 const NOTHING_ASKED = { depth: 0, filter: undefined, conflateMs: 0, first: false }
+
+/** In one symbol. Each is looked for in every topic of the channel. */
+const MAX_STARS = 8
+
+/** The symbols of a command, each once; refused are those whose matching would hold up everybody else. */
+function patternsOf(symbols: readonly string[]): {
+  readonly patterns: readonly string[]
+  readonly refused: readonly (readonly [string, FeedgateError])[]
+} {
+  const patterns: string[] = []
+  const refused: [string, FeedgateError][] = []
+  let wildcards = 0
+  for (const symbol of new Set(symbols)) {
+    if (wildcardsOf(symbol) > MAX_STARS)
+      refused.push([symbol, new FeedgateError('bad-request', `a symbol may hold ${MAX_STARS} times *`)])
+    else if (isWildcard(symbol) && ++wildcards > MAX_WILDCARDS)
+      refused.push([
+        symbol,
+        new FeedgateError('symbol-limit', `a command may hold ${MAX_WILDCARDS} symbols with *`),
+      ])
+    else patterns.push(symbol)
+  }
+  return { patterns, refused }
+}
+
+function rejection(symbol: string, { code, message }: FeedgateError): RejectedSymbol {
+  return { symbol, code: ERRORS[code].ws, message }
+}
 
 function timeOf(time: NonNullable<SubscribeCommand['from']>): Micros {
   const micros = typeof time === 'number' ? time : parseTime(time)

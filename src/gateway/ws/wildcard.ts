@@ -3,7 +3,7 @@
  * backtracking, so no pattern is slow.
  */
 export function matchesPattern(pattern: string, text: string): boolean {
-  const pieces = pattern.split('*')
+  const pieces = piecesOf(pattern)
   if (pieces.length === 1) return pattern === text
   const first = pieces[0]!
   const last = pieces.at(-1)!
@@ -16,6 +16,23 @@ export function matchesPattern(pattern: string, text: string): boolean {
     from = at + pieces[piece]!.length
   }
   return from <= end
+}
+
+/** One pattern is matched with many texts in a row: it is taken apart once. */
+let lastPattern = ''
+let lastPieces: readonly string[] = ['']
+
+function piecesOf(pattern: string): readonly string[] {
+  if (pattern !== lastPattern) {
+    lastPattern = pattern
+    lastPieces = pattern.split(/\*+/)
+  }
+  return lastPieces
+}
+
+/** How many runs of characters a pattern leaves open. */
+export function wildcardsOf(pattern: string): number {
+  return piecesOf(pattern).length - 1
 }
 
 export function isWildcard(pattern: string): boolean {
