@@ -9,10 +9,12 @@
  *                         [-- --setups split,whole,bridge] [-- --no-trace] [-- --no-record] [-- --profile FOLDER]
  */
 import { spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import kafkajs from 'kafkajs'
 import { Client } from 'pg'
 import { Cluster } from '../test/services/cluster.ts'
 import type { Engine } from '../test/services/engine.ts'
@@ -50,12 +52,21 @@ const { values } = parseArgs({
 })
 const PROGRAM = fileURLToPath(import.meta.url)
 const PROFILER = new URL('../profile.mjs', import.meta.url).href
+const PROFILE = values.profile && {
+  NODE_OPTIONS: `--import ${PROFILER}`,
+  PROFILE_FOLDER: resolve(values.profile),
+}
+if (values.profile) mkdirSync(values.profile, { recursive: true })
 const SECONDS = values.quick ? 2 : Number(values.seconds)
 const ROUNDS = values.quick ? 1 : Number(values.rounds)
 const RATES = values.rates.split(',').map(Number)
 const WARM_UP_SECONDS = 3
 /** A broker that has just started compiles its code on the cores that are measured. */
 const BROKER_WARM_UP_SECONDS = 15
+/** What a recorder finds that was away. */
+const BACKLOG_RATE = 15_000
+const BACKLOG_SECONDS = 30
+const CATCH_UP_MS = 120_000
 /** A client's key may have so many connections; see the tiers. */
 const CONNECTIONS_A_KEY = 50
 /** Enough spans for a 99th percentile, too few to weigh. */
@@ -73,6 +84,7 @@ interface Running {
   readonly keys: readonly string[]
   /** Process ids by name. */
   readonly parts: Readonly<Record<string, number>>
+  readonly cluster?: Cluster
   /** Events in the database. */
   stored?(): Promise<number>
   end(): Promise<void>
@@ -102,15 +114,11 @@ async function startCluster(
 ): Promise<Running> {
   const subscriptions = [{ channel: 'trades', symbols: SYMBOLS.map((symbol) => `${symbol}/USDT`) }]
   const source = { id: 'binance', kind: 'binance', url: venue.url, restUrl: venue.url.replace('ws', 'http') }
-  const profile = values.profile && {
-    NODE_OPTIONS: `--import ${PROFILER}`,
-    PROFILE_FOLDER: resolve(values.profile),
-  }
   const cluster = await Cluster.create({
     name: 'bench',
     ...engines,
     sources: () => [{ ...source, subscriptions }],
-    env: { LOG_LEVEL: 'warn', ...profile, ...env },
+    env: { LOG_LEVEL: 'warn', ...PROFILE, ...env },
   })
   for (const [name, roles] of Object.entries(nodes)) await (await cluster.start(name, roles)).ready()
   const [gateway] = cluster.nodes
@@ -128,6 +136,7 @@ async function startCluster(
   return {
     url: `${gateway!.url.replace('http', 'ws')}/ws`,
     keys,
+    cluster,
     parts: Object.fromEntries(
       cluster.nodes.map(({ name, url }) => [name, listenerOn(Number(new URL(url).port))!]),
     ),
@@ -142,6 +151,17 @@ async function storedIn(databaseUrl: string): Promise<number> {
   const { rows } = await client.query<{ count: string }>('select count(*) from events_trade')
   await client.end()
   return Number(rows[0]!.count)
+}
+
+async function publishedIn(kafka: Engine): Promise<number> {
+  const admin = new kafkajs.Kafka({
+    brokers: kafka.url.split(','),
+    logLevel: kafkajs.logLevel.NOTHING,
+  }).admin()
+  await admin.connect()
+  const partitions = await admin.fetchTopicOffsets('md.trade')
+  await admin.disconnect()
+  return partitions.reduce((sum, { high }) => sum + Number(high), 0)
 }
 
 async function startBareBridge({ kafka, redis }: Engines, venue: Venue): Promise<Running> {
@@ -348,6 +368,43 @@ async function printStages(engines: Engines): Promise<void> {
   collector.close()
 }
 
+/** A recorder that finds a backlog in Kafka: from its first commit to its last, all else idle. */
+async function printCatchUp(engines: Engines): Promise<void> {
+  const venue = await new Venue().listening()
+  const { cluster } = await startCluster({ gateway: 'gateway', ingest: 'ingest' }, engines, venue, {})
+  await venue.run(BACKLOG_RATE, values.quick ? 2 : BACKLOG_SECONDS)
+  const sent = totalOf(venue)
+  await until(async () => (await publishedIn(engines.kafka)) === sent, 60_000)
+  await Promise.all(cluster!.nodes.map((node) => node.end()))
+  const database = new Client(cluster!.databaseUrl)
+  await database.connect()
+  const recorder = await cluster!.start('recorder', 'recorder')
+  const pid = listenerOn(Number(new URL(recorder.url).port))!
+  const marks: { at: number; stored: number; cpu: number }[] = []
+  const deadline = performance.now() + CATCH_UP_MS
+  while ((marks.at(-1)?.stored ?? 0) < sent && performance.now() < deadline) {
+    // Cheaper than to count rows, and committed with them.
+    const { rows } = await database.query<{ stored: string | null }>(
+      "select sum(position::bigint) as stored from consumer_offsets where name like '%/md.trade/%'",
+    )
+    const stored = Number(rows[0]!.stored)
+    if (stored > 0 && stored !== marks.at(-1)?.stored)
+      marks.push({ at: performance.now(), stored, cpu: cpuSeconds(pid) })
+    await delay(10)
+  }
+  const rows = await storedIn(cluster!.databaseUrl)
+  await database.end()
+  await cluster!.end()
+  venue.close()
+  const [first, last] = [marks[0]!, marks.at(-1)!]
+  const seconds = (last.at - first.at) / 1_000
+  console.log(
+    `a recorder behind by ${sent} events: ${Math.round((last.stored - first.stored) / seconds)} events/s from Kafka into ` +
+      `the database, ${((last.cpu - first.cpu) / seconds).toFixed(2)} of a core; ${rows} rows stored`,
+  )
+  if (rows !== sent) process.exitCode = 1
+}
+
 async function main(): Promise<void> {
   const database = await startTimescale().catch(() => startPostgres())
   const engines = { kafka: await startKafka(), redis: await startRedis(), database }
@@ -366,7 +423,10 @@ async function main(): Promise<void> {
     printLatencies(setups, all)
     printCores(setups, all)
     if (values.trace) await printStages(engines)
-    if (values.record) printRows(database)
+    if (values.record) {
+      printRows(database)
+      await printCatchUp(engines)
+    }
   } finally {
     await endAll()
   }
