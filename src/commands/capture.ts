@@ -146,10 +146,9 @@ class Capture {
 
   /** Until `end`. Rejects with `venue-unavailable` if a first connection fails. */
   async run(subscriptions: readonly Subscription[], end: Promise<void>): Promise<void> {
-    const { route, instrumentsRequests = [] } = this.#venue
-    for (const { path } of instrumentsRequests) void this.#fetch(path)
+    for (const { path } of this.#venue.instrumentsRequests ?? []) void this.#fetch(path)
     const connector = (await loadConnectors()).connectorFor(this.#venue.id, {})!
-    const routes = [...grouped(subscriptions, (one) => route?.(one) ?? '')]
+    const routes = [...grouped(subscriptions, (one) => connector.route(one))]
     const kept = routes.map(([name, wanted]) => this.#keepOpen(connector, name, wanted))
     try {
       await Promise.race([end, this.#tape.failed, ...kept])
@@ -194,7 +193,7 @@ class Capture {
       const sink: LinkSink = {
         opened: () => {
           opened = true
-          tape.connected(url, now())
+          if (!link.polls) tape.connected(url, now())
           link.subscribe(wanted)
         },
         frame: (direction, text, time) => {
@@ -204,6 +203,7 @@ class Capture {
           link.pause()
           tape.onDrain(() => link.resume())
         },
+        answered: (asked, body, time) => tape.answered(asked, body, time),
         decoded: (update) => {
           if (update.kind === 'refused')
             this.#print(`refused: ${update.subscription?.symbol ?? ''} ${update.reason}`)

@@ -104,6 +104,8 @@ export interface LinkSink {
   decoded(update: Decoded, receivedTime: Micros, frame: string | undefined): void
   /** Every raw frame, both ways, before it is decoded; for capture and journal. */
   frame?(direction: 'in' | 'out', text: string, time: Micros): void
+  /** Every REST answer that the link itself asked for. */
+  answered?(url: string, body: string, time: Micros): void
   /** Once, last. */
   ended(end: LinkEnd): void
 }
@@ -117,6 +119,11 @@ export interface Link {
   resume(): void
   /** Safe to call twice; `ended` follows. */
   close(reason: string): void
+  /**
+   * It asks for all that it delivers, again and again, and says itself what is `interrupted`: its silence says nothing.
+   * It never ends by itself.
+   */
+  readonly polls?: true
 }
 
 export interface LinkOptions {

@@ -18,10 +18,17 @@ const MAX_WAIT_MS = 65_000
 /** Of those that wait for their turn so many at once: a thousand books must not be a thousand connections. */
 const MAX_UNDER_WAY = 10
 
+/** Of the limit, what is asked for again and again takes so much at most: snapshots and missed trades have the rest. */
+const POLL_SHARE = 0.5
+
 /** REST requests to one host: within its weight limit, and silent for as long as it asked us to be. */
 export class RestClient {
   readonly #origin: string
   readonly #budget: Pacer | undefined
+  /** Between polls, for each unit of weight, ms. */
+  readonly #pollSpacingMs: number
+  /** Monotonic ms. */
+  #nextPollAt = 0
   #silentUntil = 0
   /** Ends when the last that waits for its turn has begun. Bounded by the topics: each has one request at a time. */
   #line: Promise<unknown> = Promise.resolve()
@@ -31,6 +38,22 @@ export class RestClient {
   constructor(baseUrl: string, limit?: Limit) {
     this.#origin = baseUrl.replace(/\/+$/, '')
     if (limit) this.#budget = venuePacer(limit)
+    this.#pollSpacingMs = limit ? limit.perMs / (limit.count * POLL_SHARE) : 0
+  }
+
+  urlOf(path: string): string {
+    return this.#origin + path
+  }
+
+  /** How long a poll of this weight has to wait, ms. */
+  pollWaitMs(weight: number): number {
+    return Math.max(this.#waitMs(weight), this.#nextPollAt - performance.now(), 0)
+  }
+
+  /** As `getInTurn`, for what is asked for again and again. The polls of all sources of the host are spread evenly. */
+  poll(path: string, weight: number, signal: AbortSignal): Promise<string | undefined> {
+    this.#nextPollAt = performance.now() + weight * this.#pollSpacingMs
+    return this.getInTurn(path, weight, signal)
   }
 
   /** As `getInTurn`, and in turn again when it is refused for now. */

@@ -10,6 +10,7 @@ import type {
   Subscription,
   TradesWanted,
 } from './connector.ts'
+import { openPolls } from './polling.ts'
 import { RestClient } from './rest.ts'
 import { openSession } from './session.ts'
 import { fetchTradePages } from './trade-pages.ts'
@@ -17,6 +18,9 @@ import { bookDepth, type InstrumentsRequest, type TradesRequest, UnknownSymbol, 
 
 /** Parts of a list of instruments at most: of 1,000 each, more than any venue has. */
 const MAX_LIST_PAGES = 20
+
+/** Before the channel: routes of what is polled. */
+const POLLED = 'polled '
 
 /** The way to a venue: its description, the one socket session, and REST within its limits. */
 export function venueConnector(venue: Venue): Connector {
@@ -31,7 +35,7 @@ export function venueConnector(venue: Venue): Connector {
     }
     return client
   }
-  const { bookRequest, instrumentsRequests, tradesRequest } = venue
+  const { bookRequest, instrumentsRequests, tradesRequest, polled = [] } = venue
   return {
     kind: venue.id,
     channels: venue.channels,
@@ -42,11 +46,17 @@ export function venueConnector(venue: Venue): Connector {
     subscriptionsPerLink: venue.limits.subscriptionsPerConnection,
     booksPerLink: venue.limits.booksPerConnection,
     connects: venue.limits.connects,
-    route: (subscription) => venue.route?.(subscription) ?? '',
+    route: (subscription) =>
+      polled.some(({ channel }) => channel === subscription.channel)
+        ? POLLED + subscription.channel
+        : (venue.route?.(subscription) ?? ''),
     bookDepth: (limit) => bookDepth(venue, limit),
     quietMs: (subscription) => venue.heartbeat.quietMs?.(subscription),
     refuse: (subscription) => refuse(venue, subscription),
-    open: (route, options, sink) => openSession(venue, route, options, sink),
+    open: (route, options, sink) => {
+      const poll = polled.find(({ channel }) => route === POLLED + channel)
+      return poll ? openPolls(venue, poll, clientOf(options), sink) : openSession(venue, route, options, sink)
+    },
     ...(bookRequest && {
       fetchBook: (symbol: string, depth: number, options: LinkOptions, signal: AbortSignal) =>
         fetchBook(venue, bookRequest, clientOf(options), symbol, depth, signal),

@@ -105,6 +105,19 @@ export interface Venue {
   /** One for each list of products. */
   readonly instrumentsRequests?: readonly InstrumentsRequest[]
   readonly tradesRequest?: TradesRequest
+  /** Of `channels`, those of which there is no stream. They are no part of `subscribe`, `unsubscribe` and the decoder. */
+  readonly polled?: readonly PolledChannel[]
+}
+
+/** A channel whose newest value is had by REST alone. */
+export interface PolledChannel {
+  readonly channel: Channel
+  /** Between two requests for a symbol, ms; longer where all of them would be more than half of the venue's limit. */
+  readonly everyMs: number
+  readonly weight: number
+  path(venueSymbol: string): string
+  /** Never throws: what cannot be read is `malformed`. */
+  decode(body: string, symbol: string): Decoded
 }
 
 export interface InstrumentsRequest {

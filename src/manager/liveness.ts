@@ -63,6 +63,7 @@ export class Liveness {
 
   /** Every second. */
   sweep(connection: Connection, time: number): void {
+    if (connection.link.polls) return
     const { answerMs, maxDoubtMs } = this.#host.patience
     if (connection.askedAt && time - connection.askedAt >= answerMs) {
       this.#host.giveUpOn(connection, `no answer for ${answerMs / 1_000} s`)

@@ -1,8 +1,9 @@
-import { fieldsOf, isArray, isObject, parseJson, Unreadable } from '../../market/json.ts'
+import type { OpenInterest } from '../../market/event.ts'
+import { decimalOf, fieldsOf, isArray, isObject, parseJson, Unreadable } from '../../market/json.ts'
 import { expiryDay, marketOf, symbolOf } from '../../market/symbol.ts'
 import { epochMicros } from '../../market/time.ts'
-import type { DecodedBook, Instrument, Subscription } from '../connector.ts'
-import type { Venue } from '../venue.ts'
+import type { Decoded, DecodedBook, Instrument, Subscription } from '../connector.ts'
+import { attempt, type Venue } from '../venue.ts'
 import { aggregateTrades, BinanceDecoder, parseBook, stepsOf } from './binance-frames.ts'
 
 const TIMEFRAMES = [
@@ -84,6 +85,16 @@ function parseInstruments(body: string): Instrument[] {
   })
 }
 
+/** The answer must be about what was asked for. */
+function decodeOpenInterest(body: string, symbol: string): Decoded {
+  return attempt('openinterest', symbol, () => {
+    const [name, amount, time] = fieldsOf(parseJson(body), ['symbol', 'openInterest', 'time'])
+    if (name !== venueSymbol(symbol)) throw new Unreadable('open interest of another symbol')
+    const payload: OpenInterest = { type: 'openinterest', amount: decimalOf(amount, 'open interest') }
+    return { kind: 'event', channel: 'openinterest', symbol, sourceTime: epochMicros(time), payload }
+  })
+}
+
 /** The best prices and the book are on one path, everything else on another; on the wrong one a stream stays silent. */
 function route({ channel }: Subscription): string {
   return channel === 'orderbook' || channel === 'ticker' ? 'public' : 'market'
@@ -91,7 +102,7 @@ function route({ channel }: Subscription): string {
 
 /**
  * Binance USDⓈ-M futures, perpetual and dated. Its ticker is the best prices alone: the day's figures are on the other
- * path. There is no stream of open interest. A subscription to a symbol that does not exist is acknowledged, and silent.
+ * path. Open interest has no stream and is polled. A subscription to a symbol that does not exist is acknowledged, and silent.
  */
 export const venue: Venue = {
   id: 'binance-futures',
@@ -99,7 +110,7 @@ export const venue: Venue = {
   restUrl: 'https://fapi.binance.com',
   docs: 'https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams',
   markets: ['swap', 'future'],
-  channels: ['ticker', 'trades', 'orderbook', 'ohlcv', 'funding', 'liquidations'],
+  channels: ['ticker', 'trades', 'orderbook', 'ohlcv', 'funding', 'openinterest', 'liquidations'],
   timeframes: TIMEFRAMES,
   bookDepths: [5, 10, 20, 50, 100, 500, 1000],
   defaultBookDepth: 1000,
@@ -135,4 +146,13 @@ export const venue: Venue = {
   },
   instrumentsRequests: [{ path: '/fapi/v1/exchangeInfo', weight: 1, parse: parseInstruments }],
   tradesRequest: aggregateTrades('/fapi/v1/aggTrades', 20, venueSymbol),
+  polled: [
+    {
+      channel: 'openinterest',
+      everyMs: 15_000,
+      weight: 1,
+      path: (name) => `/fapi/v1/openInterest?symbol=${encodeURIComponent(name)}`,
+      decode: decodeOpenInterest,
+    },
+  ],
 }

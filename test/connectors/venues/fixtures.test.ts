@@ -32,8 +32,16 @@ function plain(updates: readonly Decoded[]): unknown {
   ) as unknown
 }
 
+/** Answers of what is polled, all as asked for one symbol. */
+const POLLED = /^polled-(\w+)\.txt$/
+
 /** Where a venue has routes for its markets, a name is one on its route alone: the file is called as the route. */
 function decoderOf(venue: Venue, file = '') {
+  const polled = venue.polled?.find(({ channel }) => channel === POLLED.exec(file)?.[1])
+  if (polled) {
+    const symbol = SYMBOLS.find((one) => venue.venueSymbol(one) !== undefined)!
+    return (body: string) => [polled.decode(body, symbol)]
+  }
   const symbols = new Map<string, string>()
   for (const symbol of SYMBOLS) {
     const name = venue.venueSymbol(symbol)
@@ -61,6 +69,9 @@ describe.each(venues)('$name', ({ name, venue }) => {
     expect(venue.id).toBe(name)
     expect(files.length).toBeGreaterThan(1)
     expect(files).toContain('malformed.txt')
+    expect(files.filter((file) => POLLED.test(file))).toEqual(
+      (venue.polled ?? []).map(({ channel }) => `polled-${channel}.txt`),
+    )
   })
 
   it.each(files)('decodes %s as reviewed', (file) => {
