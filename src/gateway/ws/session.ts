@@ -12,12 +12,15 @@ import { Subscriptions } from './subscriptions.ts'
 
 /** Bytes of a message from one who has not said who it is. */
 const MAX_UNAUTHENTICATED_BYTES = 16 * 1_024
-/** Messages that wait to be handled; beyond it the client floods. */
+/** Messages that wait to be handled, and their bytes; beyond either the client floods. */
 const MAX_QUEUED = 1_024
+const MAX_QUEUED_BYTES = 4 * 1_048_576
 /** Within ten seconds: refusals for the rate, beyond the tier's own commands, and messages that were wrong. */
 const WINDOW_MS = 10_000
 const MAX_REFUSED = 50
 const MAX_BAD = 200
+/** Credentials that do not hold, of one who is let in already. */
+const MAX_GUESSES = 10
 const EXPIRY_NOTICE_MS = 60_000
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -33,7 +36,9 @@ export class Session implements Client {
   #batch: boolean
   #work: Promise<void> = Promise.resolve()
   #queued = 0
+  #queuedBytes = 0
   #bad = 0
+  #guesses = 0
   #refused = 0
   #windowEnds = 0
   readonly #timers = new Set<NodeJS.Timeout>()
@@ -67,18 +72,23 @@ export class Session implements Client {
   }
 
   /** Messages are handled one after the other: an answer never overtakes an earlier one. */
-  #enqueue(task: () => Promise<void>): void {
-    if (++this.#queued > MAX_QUEUED) this.#end('rate-limited', 'too many messages at once')
+  #enqueue(task: () => Promise<void>, bytes = 0): void {
+    this.#queuedBytes += bytes
+    if (++this.#queued > MAX_QUEUED || this.#queuedBytes > MAX_QUEUED_BYTES)
+      this.#end('rate-limited', 'too many messages at once')
     if (!this.connection.open) return
     this.#work = this.#work
       .then(() => (this.connection.open ? task() : undefined))
       .catch((error: unknown) => this.#fail(error))
       .finally(() => {
         this.#queued--
+        this.#queuedBytes -= bytes
       })
   }
 
   async #handle(text: string): Promise<void> {
+    // An answer may be much longer than its question: no more are made than the client reads.
+    if (this.connection.behind) await this.connection.room()
     const command = parseCommand(text)
     try {
       if (command.type === 'auth') return await this.#authenticate(command)
@@ -95,6 +105,7 @@ export class Session implements Client {
     const { token, apiKey, batch } = command
     if ((token === undefined) === (apiKey === undefined))
       throw new BadMessage('auth needs one of "token" and "apiKey"', command.id)
+    if (this.#identity) await this.#hub.ports.limits.command(this.#identity)
     if (batch !== undefined) this.#batch = batch
     await this.#admit(() =>
       token === undefined ? { kind: 'apiKey', apiKey: apiKey! } : { kind: 'token', token },
@@ -202,11 +213,13 @@ export class Session implements Client {
   #countFailure({ code }: FeedgateError): void {
     const now = performance.now()
     if (now > this.#windowEnds) {
-      this.#bad = this.#refused = 0
+      this.#bad = this.#refused = this.#guesses = 0
       this.#windowEnds = now + WINDOW_MS
     }
     if (code === 'rate-limited' && ++this.#refused > this.#mayBeRefused())
       this.connection.close(4129, 'too many commands')
+    if (ERRORS[code].status === 401 && ++this.#guesses > MAX_GUESSES)
+      this.connection.close(4001, 'too many credentials that do not hold')
     if (code === 'bad-request' && ++this.#bad > MAX_BAD) this.connection.close(4009, 'too many bad messages')
   }
 
