@@ -1,5 +1,4 @@
 import type { Channel } from '../market/event.ts'
-import type { Asked } from './entitlement.ts'
 
 export type TierName = 'basic' | 'premium' | 'institutional'
 
@@ -46,6 +45,17 @@ export type Credential =
   | { readonly kind: 'token'; readonly token: string }
   | { readonly kind: 'ticket'; readonly ticket: string }
   | { readonly kind: 'none' }
+
+/** What somebody asks to see: a topic, or what a wildcard leaves open. */
+export interface Asked {
+  /** `*`: whatever source. */
+  readonly source: string
+  readonly channel: Channel
+  /** Of `status`: whose conversation. */
+  readonly tenant?: string
+  /** Of what is derived: what it is made of. */
+  readonly inputs?: readonly Pick<Asked, 'source' | 'channel'>[]
+}
 
 /** What one caller may see of one topic, or of a channel of one source, at the moment it was asked. */
 export type Entitlement =

@@ -6,6 +6,7 @@ import type { Store } from '../store/store.ts'
 import { ApiKeys, hashOf, type KeySpec } from './api-keys.ts'
 import type {
   ApiKey,
+  Asked,
   Auth,
   Credential,
   Entitlement,
@@ -16,7 +17,7 @@ import type {
   Tier,
   TierName,
 } from './auth.ts'
-import { ANONYMOUS, type Asked, entitlementOf } from './entitlement.ts'
+import { ANONYMOUS, entitlementOf } from './entitlement.ts'
 import { Grants } from './grants.ts'
 import { createTokens, type ExternalIssuer, hasAdminScope, TOKEN_SECONDS, type Tokens } from './jwt.ts'
 import { type LiveTenant, Tenants } from './tenants.ts'

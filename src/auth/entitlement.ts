@@ -1,15 +1,4 @@
-import type { Channel } from '../market/event.ts'
-import type { Entitlement, Grant, Identity } from './auth.ts'
-
-/** What somebody asks to see: a topic, or what a wildcard leaves open (`*`: whatever source). */
-export interface Asked {
-  readonly source: string
-  readonly channel: Channel
-  /** Of `status`: whose conversation. */
-  readonly tenant?: string
-  /** Of what is derived: what it is made of. */
-  readonly inputs?: readonly Pick<Asked, 'source' | 'channel'>[]
-}
+import type { Asked, Entitlement, Grant, Identity } from './auth.ts'
 
 /** What is known when it is decided. */
 export interface Circumstances {

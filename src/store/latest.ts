@@ -1,10 +1,12 @@
 import { CHANNELS, type Channel } from '../market/event.ts'
 import { type EventRow, eventColumns, storedEvent } from './history.ts'
 import type { LatestQuery, Sql, StoredEvent } from './store.ts'
-import { type EventTable, tableOf } from './tables.ts'
+import { type EventTable, tableOf, timeOf } from './tables.ts'
 
 const ODDS = tableOf('odds')
 const CANDLES = tableOf('ohlcv')
+/** As `conflationKey` has it. */
+const ODDS_KEY = 'e.kind, e.market_id, e.selection_id, e.side, e.level'
 const CHANNEL_NAMES = Object.keys(CHANNELS) as Channel[]
 
 /** A candle that closed longer ago, before the newest event of its topic, is not looked for. */
@@ -26,11 +28,14 @@ export async function latest(sql: Sql, query: LatestQuery): Promise<readonly Sto
   for (const [table, of] of byTable(channels.filter((channel) => channel !== 'orderbook'))) {
     const { rows } = await sql.query<EventRow>(
       `select ${eventColumns(table)}
-       from topics t join topic_heads h on h.topic_id = t.id cross join lateral (${newestIn(table)}) e
+       from topics t join topic_heads h on h.topic_id = t.id cross join lateral (${newestIn(table, query.before !== undefined)}) e
        where t.channel = any($1::text[]) and ($2::text is null or t.source = $2)
          and ($3::text is null or t.subject = $3) and ($4::text is null or t.timeframe = $4)
        order by e.received_time, t.name, e.epoch, e.seq`,
-      [of, query.source ?? null, query.subject ?? null, query.timeframe ?? null],
+      [
+        ...[of, query.source ?? null, query.subject ?? null, query.timeframe ?? null],
+        ...(query.before === undefined ? [] : [query.before]),
+      ],
     )
     for (const row of rows) found.push(storedEvent(row, table))
   }
@@ -48,13 +53,21 @@ function byTable(channels: readonly Channel[]): Map<EventTable, Channel[]> {
   return tables
 }
 
-/** What is newest of the topic `t`, which ends at `h`. */
-function newestIn(table: EventTable): string {
-  if (table === ODDS) return 'select * from odds_current e where e.topic_id = t.id'
-  if (table === CANDLES)
+/** What is newest of the topic `t`, which ends at `h`; or was, `$5` says when. */
+function newestIn(table: EventTable, then: boolean): string {
+  const before = then ? `and e.received_time < ${timeOf('$5::float8')}` : ''
+  if (table === ODDS)
+    return then
+      ? `select distinct on (${ODDS_KEY}) e.* from events_odds e
+         where e.topic_id = t.id and e.kind in ('market', 'price') ${before}
+         order by ${ODDS_KEY}, e.received_time desc, e.epoch desc, e.seq desc`
+      : 'select * from odds_current e where e.topic_id = t.id'
+  if (table === CANDLES) {
+    const end = then ? `least(h.received_time, ${timeOf('$5::float8')})` : 'h.received_time'
     return `select distinct on (e.open_time) e.* from events_ohlcv e
-      where e.topic_id = t.id and e.open_time is not null and e.received_time > h.received_time - ${CANDLES_WITHIN}
+      where e.topic_id = t.id and e.open_time is not null and e.received_time > ${end} - ${CANDLES_WITHIN} ${before}
       order by e.open_time desc, e.received_time desc, e.epoch desc, e.seq desc limit 2`
+  }
   return `select * from ${table.name} e
-    where e.topic_id = t.id and ${IS_VALUE} order by e.received_time desc limit 1`
+    where e.topic_id = t.id and ${IS_VALUE} ${before} order by e.received_time desc limit 1`
 }

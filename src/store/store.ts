@@ -18,6 +18,8 @@ export interface LatestQuery {
   /** Exact; see `Topic.subject`. */
   readonly subject?: string
   readonly timeframe?: string
+  /** As it was then: of what was received before, µs. */
+  readonly before?: Micros
 }
 
 /** The part of a database that other folders use: parameterised SQL, PostgreSQL's dialect on every engine. */

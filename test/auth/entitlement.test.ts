@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { Entitlement, Grant, GrantSpec, TierName } from '../../src/auth/auth.ts'
-import { type Asked, entitlementOf, nextChangeOf } from '../../src/auth/entitlement.ts'
+import type { Asked, Entitlement, Grant, GrantSpec, TierName } from '../../src/auth/auth.ts'
+import { entitlementOf, nextChangeOf } from '../../src/auth/entitlement.ts'
 import { TIERS } from '../../src/auth/tiers.ts'
 
 const NOW = Date.UTC(2026, 10, 23)

@@ -688,6 +688,30 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         expect(await store.latest({ channel: 'ticker', source: 'nowhere' })).toEqual([])
       })
 
+      it('is found as it was at a time', async () => {
+        const source = 'then'
+        const subject = 'MATCH_T'
+        const ticker = series(topicOf(source, 'ticker', subject))
+        const minutes = series(topicOf(source, 'ohlcv', subject, '1m'))
+        const odds = series(topicOf(source, 'odds', subject))
+        const events = [
+          ticker({ type: 'ticker', bid: '1.0' }, { receivedTime: START + 1 }),
+          ticker({ type: 'ticker', bid: '2.0' }, { receivedTime: START + 10 }),
+          minutes(candle('1m', START), { receivedTime: START + 2 }),
+          minutes(candle('1m', START, { close: '9' }), { receivedTime: START + 11 }),
+          odds(price('HOME', '1.5'), { receivedTime: START + 3 }),
+          odds(price('AWAY', '2.5'), { receivedTime: START + 4 }),
+          odds(price('HOME', '1.6'), { receivedTime: START + 12 }),
+        ]
+        await record(events)
+        const then = async (before: number) =>
+          (await store.latest({ source, before })).map((event) => event.body).toSorted()
+        const text = (...at: number[]) => at.map((index) => events[index]!.bytes.toString()).toSorted()
+        expect(await then(START + 10)).toEqual(text(0, 2, 4, 5))
+        expect(await then(START + 13)).toEqual(text(1, 3, 5, 6))
+        expect(await then(START + 1)).toEqual([])
+      })
+
       it('is found of each of many topics', async () => {
         const source = 'many'
         const events = Array.from({ length: 400 }, (_, i) => {

@@ -1,4 +1,4 @@
-import type { Entitlement, Identity } from '../../auth/auth.ts'
+import type { Asked, Entitlement, Identity } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
 import { CHANNELS, type Channel, isChannel, type Micros } from '../../market/event.ts'
 import { SUBJECT_ID, type Topic } from '../../market/topic.ts'
@@ -32,28 +32,45 @@ export function requireChannel(
   identity: Identity,
   name: string,
 ): { channel: Channel; allowed: Allowed } {
-  if (!isChannel(name))
-    throw new FeedgateError(
-      'unknown-channel',
-      `there is no channel ${name}: accepted are ${Object.keys(CHANNELS).join(', ')}`,
-    )
+  if (!isChannel(name)) throw unknownChannel(name)
   const entitlement = ports.auth.entitled(identity, { source: '*', channel: name })
   if (!entitlement.allowed)
     throw new FeedgateError('forbidden', `tier ${identity.tier.name} does not include the channel ${name}`)
   return { channel: name, allowed: entitlement }
 }
 
+export function unknownChannel(name: string): FeedgateError {
+  return new FeedgateError(
+    'unknown-channel',
+    `there is no channel ${name}: accepted are ${Object.keys(CHANNELS).join(', ')}`,
+  )
+}
+
 /** Rejects with unknown-exchange (422) and forbidden (403). */
 export function requireSource(
   ports: GatewayPorts,
   identity: Identity,
-  channel: Channel,
-  source: string,
-): void {
-  if (ports.manager.licence(source) === undefined)
-    throw new FeedgateError('unknown-exchange', `there is no source ${source}: GET /v1/sources lists them`)
-  if (!ports.auth.entitled(identity, { source, channel }).allowed)
-    throw new FeedgateError('forbidden', `the source ${source} needs a grant`)
+  asked: Pick<Asked, 'source' | 'channel' | 'inputs'>,
+): Allowed {
+  const { source, channel, inputs } = asked
+  if (ports.manager.licence(source) === undefined) throw unknownSource(source)
+  const entitlement = ports.auth.entitled(identity, asked)
+  if (entitlement.allowed) return entitlement
+  const channels = [channel, ...(inputs ?? []).map((input) => input.channel)].join(' and ')
+  throw new FeedgateError('forbidden', `the source ${source} needs a grant for ${channels}`)
+}
+
+export function unknownSource(source: string): FeedgateError {
+  return new FeedgateError('unknown-exchange', `there is no source ${source}: GET /v1/sources lists them`)
+}
+
+/** Rejects with forbidden (403) where stored events are all that may be seen. */
+export function requireNow(allowed: Allowed, source: string): void {
+  if (!allowed.live)
+    throw new FeedgateError(
+      'forbidden',
+      `the grant for ${source} is for another time than now: GET /v1/history has what it covers`,
+    )
 }
 
 /** Sources of a channel that the caller may see; undefined: every one, also those that are no longer connected. */
@@ -67,6 +84,47 @@ export function visibleSources(
     .status()
     .map(({ id }) => id)
     .filter((source) => ports.auth.entitled(identity, { source, channel }).allowed)
+}
+
+/**
+ * What of stored events one caller may see, event by event: sources differ in their times and depths. Good for one page:
+ * what is granted may change until the next.
+ */
+export class Sight {
+  readonly #ports: GatewayPorts
+  readonly #identity: Identity
+  readonly #exports: boolean
+  /** As many as there are topics in a page. */
+  readonly #topics = new Map<Topic, Entitlement>()
+
+  /** `exports`: not for people to look at. */
+  constructor(ports: GatewayPorts, identity: Identity, exports = false) {
+    this.#ports = ports
+    this.#identity = identity
+    this.#exports = exports
+  }
+
+  #of(topic: Topic): Entitlement {
+    let entitlement = this.#topics.get(topic)
+    if (!entitlement) {
+      entitlement = this.#ports.auth.entitled(this.#identity, topic)
+      this.#topics.set(topic, entitlement)
+    }
+    return entitlement
+  }
+
+  shows({ topic, receivedTime }: { readonly topic: Topic; readonly receivedTime: Micros }): boolean {
+    const entitlement = this.#of(topic)
+    if (!entitlement.allowed || (this.#exports && entitlement.display)) return false
+    const { oldest, newest } = entitlement
+    return receivedTime >= oldest * 1_000 && receivedTime < newest * 1_000
+  }
+
+  /** Levels a side of a book; Infinity: full. */
+  depth(topic: Topic): number {
+    const entitlement = this.#of(topic)
+    return entitlement.allowed ? entitlement.depth : 0
+  }
 }
 
 /** Rejects with bad-request, unknown-channel, unknown-exchange, unknown-symbol, forbidden. */
@@ -84,18 +142,19 @@ export async function select(
       'bad-request',
       `query parameter symbol must be an ${what} of 1 to 128 characters: letters, digits and _.:@+-`,
     )
-  if (named.source !== undefined) requireSource(ports, identity, channel, named.source)
-  const sources = named.source === undefined ? visibleSources(ports, identity, channel) : undefined
+  const { source } = named
+  const ofSource = source === undefined ? undefined : requireSource(ports, identity, { source, channel })
+  const sources = source === undefined ? visibleSources(ports, identity, channel) : undefined
   const selection: Selection = {
     channel,
-    ...(named.source === undefined ? {} : { source: named.source }),
+    ...(source === undefined ? {} : { source }),
     ...(sources === undefined ? {} : { sources }),
     ...(named.symbol === undefined ? {} : { subject: subjectOf(identity, channel, named.symbol) }),
     ...(named.timeframe === undefined ? {} : { timeframe: named.timeframe }),
     ...(channel === 'status' ? { tenant: identity.tenant } : {}),
   }
   await requireTopic(ports, selection, named)
-  return { selection, allowed }
+  return { selection, allowed: ofSource ?? allowed }
 }
 
 /** The topic's subject for what the caller calls it: another tenant's conversation cannot be named. */
@@ -144,20 +203,20 @@ function fits(topic: Topic, { channel, source, sources, subject, timeframe }: Se
 }
 
 /**
- * `from` (inclusive) and `to` (exclusive), in µs. What is older than the caller's window is to him as if it were not
+ * `from` (inclusive) and `to` (exclusive), in µs. What lies outside of the caller's window is to him as if it were not
  * stored. Rejects with bad-request.
  */
 export function timeRange(
   query: { from?: string | undefined; to?: string | undefined },
-  allowed: Allowed,
+  { oldest, newest }: Allowed,
 ): { from?: Micros; to?: Micros } {
   const from = query.from === undefined ? undefined : readTime('from', query.from)
   const to = query.to === undefined ? undefined : readTime('to', query.to)
   if (from !== undefined && to !== undefined && from > to)
     throw new FeedgateError('bad-request', 'query parameter from must not be later than to')
-  const oldest = Math.ceil(allowed.oldest * 1_000)
-  const start = from === undefined ? oldest : Math.max(from, oldest)
-  return { ...(start > 0 ? { from: start } : {}), ...(to === undefined ? {} : { to }) }
+  const start = Math.max(from ?? 0, Math.ceil(oldest * 1_000))
+  const end = Math.min(to ?? Infinity, newest * 1_000)
+  return { ...(start > 0 ? { from: start } : {}), ...(end < Infinity ? { to: end } : {}) }
 }
 
 export function readTime(name: string, text: string): Micros {

@@ -1,5 +1,6 @@
 import { authenticate, requireAdmin } from '../credentials.ts'
 import type { GatewayPorts } from '../gateway.ts'
+import { grantsRoutes } from './admin-grants.ts'
 import { keysRoutes } from './admin-keys.ts'
 import { marketDataRoutes } from './admin-market-data.ts'
 import { tenantsRoutes } from './admin-tenants.ts'
@@ -14,10 +15,9 @@ export function adminRoutes(ports: GatewayPorts): RoutePlugin {
     await server.register(marketDataRoutes(ports))
     await server.register(keysRoutes(ports))
     await server.register(tenantsRoutes(ports))
+    await server.register(grantsRoutes(ports))
     await server.register(
       notImplementedRoutes([
-        ['GET', '/admin/grants'],
-        ['POST', '/admin/grants'],
         ['GET', '/admin/clients'],
         ['GET', '/admin/usage'],
         ['GET', '/admin/sla'],

@@ -32,7 +32,7 @@ export function candlesRoutes(ports: GatewayPorts): RoutePlugin {
         schema: {
           summary: 'Candles of any timeframe, oldest first',
           description:
-            "By the trades' own time, from trades and candles stored; `from` and `to` bound openTime.",
+            "By the trades' own time, from trades and candles stored; `from` and `to` bound openTime. Of a restricted source both channels must be granted, and where the grant has a delay or an end candles are shown that had closed by then.",
           tags: ['market data'],
           security: SECURED,
           querystring: strict({
@@ -46,14 +46,15 @@ export function candlesRoutes(ports: GatewayPorts): RoutePlugin {
       },
       async ({ identity, query }) => {
         const { source, symbol, timeframe, limit = DEFAULT_LIMIT, cursor } = query
-        const { channel, allowed } = requireChannel(ports, identity, 'ohlcv')
-        requireSource(ports, identity, channel, source)
+        const { channel } = requireChannel(ports, identity, 'ohlcv')
+        const inputs = [{ source, channel: 'trades' }] as const
+        const allowed = requireSource(ports, identity, { source, channel, inputs })
         if (!KNOWN_TIMEFRAME.test(timeframe))
           throw new FeedgateError(
             'unknown-timeframe',
             `timeframe ${timeframe} is unknown: accepted are whole numbers of s, m, h, d or w, such as 5m`,
           )
-        const range = timeRange(query, allowed)
+        const range = timeRange(query, ended(allowed, timeframe))
         const carried = await Promise.all(
           (['trades', 'ohlcv'] as const).map((from) =>
             findTopic(ports, { channel: from, source, subject: symbol }),
@@ -70,5 +71,17 @@ export function candlesRoutes(ports: GatewayPorts): RoutePlugin {
         })
       },
     )
+  }
+}
+
+const SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 }
+
+/** A candle that has not closed holds what is newer than its openTime. */
+function ended<A extends { readonly newest: number }>(allowed: A, timeframe: string): A {
+  const unit = timeframe.at(-1) as keyof typeof SECONDS
+  const micro = 0.001
+  return {
+    ...allowed,
+    newest: allowed.newest - Number.parseInt(timeframe, 10) * SECONDS[unit] * 1_000 + micro,
   }
 }

@@ -3,7 +3,7 @@ import type { Identity } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
 import { CHANNELS, type Channel, isChannel } from '../../market/event.ts'
 import type { GatewayPorts } from '../gateway.ts'
-import { findTopic, requireSource, select, subjectOf, timeRange, visibleSources } from './access.ts'
+import { findTopic, requireSource, Sight, select, subjectOf, timeRange, visibleSources } from './access.ts'
 import { sendList } from './list.ts'
 import type { RoutePlugin } from './route.ts'
 import { answers, ChannelName, Event, listOf, Paging, SECURED, Source, Subject, strict } from './schema.ts'
@@ -18,7 +18,7 @@ export function gapsRoutes(ports: GatewayPorts): RoutePlugin {
         schema: {
           summary: 'Every known hole, oldest first',
           description:
-            'Of channels that the tier has not got, nothing is shown; a page may hold less than its limit.',
+            'Of what the tier or the grants do not cover nothing is shown; a page may hold less than its limit.',
           tags: ['market data'],
           security: SECURED,
           querystring: strict({
@@ -33,7 +33,7 @@ export function gapsRoutes(ports: GatewayPorts): RoutePlugin {
       async ({ identity, query }, reply) => {
         const { channel, source, symbol, limit = DEFAULT_LIMIT, cursor } = query
         if (channel !== undefined) await select(ports, identity, { channel, source, symbol })
-        else if (source !== undefined) requireSource(ports, identity, 'source', source)
+        else if (source !== undefined) requireSource(ports, identity, { source, channel: 'source' })
         const allowed = ports.auth.entitled(identity, { source: '*', channel: 'source' })
         if (!allowed.allowed) return sendList(reply, [])
         const sources = source === undefined ? visibleSources(ports, identity, 'source') : undefined
@@ -50,7 +50,8 @@ export function gapsRoutes(ports: GatewayPorts): RoutePlugin {
         })
         if (channel === undefined && symbol !== undefined && items.length === 0)
           await requireSymbol(ports, identity, { source, symbol })
-        const seen = items.filter(({ topic }) => ports.auth.entitled(identity, topic).allowed)
+        const sight = new Sight(ports, identity)
+        const seen = items.filter((gap) => sight.shows(gap))
         return sendList(
           reply,
           seen.map(({ body }) => body),

@@ -2,9 +2,10 @@ import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import Type from 'typebox'
 import type { Identity } from '../../auth/auth.ts'
+import { FeedgateError } from '../../errors.ts'
 import type { HistoryQuery, StoredEvent } from '../../store/store.ts'
 import type { GatewayPorts } from '../gateway.ts'
-import { select, timeRange } from './access.ts'
+import { requireSource, type Selection, Sight, select, timeRange } from './access.ts'
 import { BookHistory } from './book-history.ts'
 import { csvOf } from './csv.ts'
 import { sendList } from './list.ts'
@@ -53,7 +54,7 @@ export function historyRoutes(ports: GatewayPorts): RoutePlugin {
         schema: {
           summary: 'Stored events, oldest first',
           description:
-            'In the order of receivedTime, topic, epoch and seq. What is older than the window of the tier is not shown; books are shown at the depth that it allows.',
+            'In the order of receivedTime, topic, epoch and seq. What lies outside of the window of the tier, or of a grant, is not shown, so that a page over several sources may hold less than its limit; books are shown at the depth that is allowed.',
           tags: ['market data'],
           security: SECURED,
           params: strict({ channel: ChannelName }),
@@ -85,14 +86,17 @@ export async function sendHistory(
     ...timeRange(request, allowed),
     ...(request.cursor === undefined ? {} : { cursor: request.cursor }),
   }
-  const bodiesOf = bodiesFor(ports, selection.channel, allowed.depth)
   const format = request.format ?? formatOf(accept)
+  const exports = format !== 'json'
+  if (exports && allowed.display)
+    throw new FeedgateError('forbidden', `the grant for ${selection.source} is for display: it has no export`)
+  const bodiesOf = bodiesFor(ports, identity, selection, exports)
   if (format === 'json') {
     const { items, next } = await ports.store.history({ ...query, limit: request.limit ?? DEFAULT_LIMIT })
     return sendList(reply, await bodiesOf(items), next)
   }
   const { type, head, line } = format === 'csv' ? csv(selection.channel) : NDJSON
-  const lines = async (items: readonly StoredEvent[]) => (await bodiesOf(items)).map(line).join('')
+  const lines = async (items: readonly StoredEvent[]) => (await bodiesOf(items)).map(line)
   const pages = linesOf(ports, query, request.limit ?? Infinity, lines)
   // The first page is there before the answer begins, so that what is wrong can still be told as a problem.
   const first = await pages.next()
@@ -104,11 +108,21 @@ export async function sendHistory(
   return reply.type(type).send(stream)
 }
 
-/** The stored text of events; of books, what the caller's depth leaves of them. */
-function bodiesFor(ports: GatewayPorts, channel: HistoryQuery['channel'], depth: number) {
-  const books = channel === 'orderbook' && depth < Infinity ? new BookHistory(ports.store, depth) : undefined
-  return async (items: readonly StoredEvent[]): Promise<readonly string[]> =>
-    books ? books.bodies(items) : items.map(({ body }) => body)
+/** The stored text of the events that the caller may see; of books, what his depth leaves of them. */
+function bodiesFor(
+  ports: GatewayPorts,
+  identity: Identity,
+  { channel, source }: Selection,
+  exports: boolean,
+) {
+  const books = channel === 'orderbook' ? new BookHistory(ports.store) : undefined
+  return async (items: readonly StoredEvent[]): Promise<readonly string[]> => {
+    // A stream may outlast the grant that it began with.
+    if (source !== undefined) requireSource(ports, identity, { source, channel })
+    const sight = new Sight(ports, identity, exports)
+    const shown = items.filter((event) => sight.shows(event))
+    return books ? books.bodies(shown, (topic) => sight.depth(topic)) : shown.map(({ body }) => body)
+  }
 }
 
 const NDJSON = { type: 'application/x-ndjson; charset=utf-8', head: '', line: (body: string) => `${body}\n` }
@@ -128,18 +142,18 @@ async function* linesOf(
   ports: GatewayPorts,
   query: Omit<HistoryQuery, 'limit'>,
   limit: number,
-  lines: (items: readonly StoredEvent[]) => Promise<string>,
+  lines: (items: readonly StoredEvent[]) => Promise<readonly string[]>,
 ): AsyncGenerator<string, void> {
   let left = limit
   let cursor = query.cursor
   while (left > 0) {
     const page = { ...query, limit: Math.min(left, STREAM_PAGE) }
     const { items, next } = await ports.store.history(cursor === undefined ? page : { ...page, cursor })
-    const text = await lines(items)
-    if (text !== '') yield text
+    const shown = await lines(items)
+    if (shown.length > 0) yield shown.join('')
     if (next === null) return
     cursor = next
-    left -= items.length
+    left -= shown.length
   }
 }
 

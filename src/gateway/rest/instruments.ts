@@ -47,7 +47,7 @@ export function instrumentsRoutes(ports: GatewayPorts): RoutePlugin {
       },
       async ({ identity, query }) => {
         const { source, symbol, type, limit = DEFAULT_LIMIT, cursor } = query
-        if (source !== undefined) requireSource(ports, identity, 'source', source)
+        if (source !== undefined) requireSource(ports, identity, { source, channel: 'source' })
         const seen = visibleSources(ports, identity, 'source') ?? ports.manager.status().map(({ id }) => id)
         const after = cursor === undefined ? undefined : readCursor(cursor)
         const sources = (source === undefined ? [...seen].sort() : [source]).filter(

@@ -3,7 +3,8 @@ import type { Identity } from '../../auth/auth.ts'
 import type { TopicImage } from '../../cache/cache.ts'
 import { FeedgateError } from '../../errors.ts'
 import type { GatewayPorts } from '../gateway.ts'
-import { requireSource, select, subjectOf } from './access.ts'
+import { imageBefore } from '../late.ts'
+import { requireNow, requireSource, select, subjectOf } from './access.ts'
 import { bookSnapshot } from './book.ts'
 import { sendList } from './list.ts'
 import type { RoutePlugin } from './route.ts'
@@ -16,7 +17,8 @@ export function latestRoutes(ports: GatewayPorts): RoutePlugin {
       {
         schema: {
           summary: 'The newest value of each topic and key',
-          description: 'Books as their snapshot, at the depth that the tier allows.',
+          description:
+            'Books as their snapshot, at the depth that is allowed. Of a source with a delay what was newest so long ago, with the flag `delayed`.',
           tags: ['market data'],
           security: SECURED,
           querystring: strict({
@@ -30,8 +32,10 @@ export function latestRoutes(ports: GatewayPorts): RoutePlugin {
       },
       async ({ identity, query }, reply) => {
         const { channel, source, symbol, timeframe } = query
-        if (channel !== undefined) await select(ports, identity, { channel, source, symbol, timeframe })
-        else if (source !== undefined) requireSource(ports, identity, 'source', source)
+        if (channel !== undefined) {
+          const { allowed } = await select(ports, identity, { channel, source, symbol, timeframe })
+          if (source !== undefined) requireNow(allowed, source)
+        } else if (source !== undefined) requireSource(ports, identity, { source, channel: 'source' })
         const images = await ports.cache.images({
           ...(channel === undefined ? {} : { channel }),
           ...(source === undefined ? {} : { source }),
@@ -47,18 +51,28 @@ export function latestRoutes(ports: GatewayPorts): RoutePlugin {
             'unknown-symbol',
             `no source has anything of ${symbol}: GET /v1/sources lists them`,
           )
-        return sendList(
-          reply,
-          wanted.flatMap((image) => newest(ports, identity, image)),
-        )
+        return sendList(reply, await newestOf(ports, identity, wanted))
       },
     )
   }
 }
 
-function newest(ports: GatewayPorts, identity: Identity, image: TopicImage): readonly string[] {
-  const entitlement = ports.auth.entitled(identity, image.topic)
-  if (!entitlement.allowed) return []
-  if (image.topic.channel !== 'orderbook') return image.values.map(({ bytes }) => bytes.toString())
-  return image.book ? [bookSnapshot(image.book, entitlement.depth)] : []
+/** What the caller may see now of these topics: of those that come late to him, as they were then. */
+export async function newestOf(
+  ports: GatewayPorts,
+  identity: Identity,
+  images: readonly TopicImage[],
+): Promise<readonly string[]> {
+  const bodies: string[] = []
+  for (const image of images) {
+    const entitlement = ports.auth.entitled(identity, image.topic)
+    if (!entitlement.allowed || !entitlement.live) continue
+    const { delayMs, newest, depth } = entitlement
+    const shown =
+      delayMs === 0 ? image : await imageBefore(ports.store, image.topic, Math.floor(newest * 1_000))
+    if (shown?.book) bodies.push(bookSnapshot(shown.book, depth))
+    else if (image.topic.channel !== 'orderbook')
+      for (const { bytes } of shown?.values ?? []) bodies.push(bytes.toString())
+  }
+  return bodies
 }

@@ -1,9 +1,14 @@
 import Type from 'typebox'
 import type { Identity } from '../../auth/auth.ts'
+import type { TopicImage } from '../../cache/cache.ts'
 import { FeedgateError } from '../../errors.ts'
+import { decodeEvent } from '../../market/decode.ts'
+import type { EncodedEvent } from '../../market/encoded-event.ts'
+import type { Topic } from '../../market/topic.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import { requireChannel, visibleSources } from './access.ts'
 import { HistoryParameters, sendHistory } from './history.ts'
+import { newestOf } from './latest.ts'
 import { sendList } from './list.ts'
 import type { RoutePlugin } from './route.ts'
 import { answers, Event, EventStream, listOf, SECURED, Source, strict } from './schema.ts'
@@ -34,16 +39,13 @@ export function oddsRoutes(ports: GatewayPorts): RoutePlugin {
       },
       async ({ identity, params: { eventId } }, reply) => {
         const { channel } = requireChannel(ports, identity, 'odds')
-        const cached = await cachedOdds(ports, identity, eventId)
+        const images = await ports.cache.images({ channel, subject: eventId })
+        const cached = await newestOf(ports, identity, images)
         if (cached.length > 0) return sendList(reply.header('x-cache', 'hit'), cached)
-        const sources = visibleSources(ports, identity, channel)
-        const stored = await ports.store.oddsCurrent(eventId, sources)
+        const stored = await newestOf(ports, identity, await storedImages(ports, identity, eventId))
         if (stored.length === 0)
           throw new FeedgateError('not-found', `there are no odds of an event ${eventId}`)
-        return sendList(
-          reply.header('x-cache', 'miss'),
-          stored.map(({ body }) => body),
-        )
+        return sendList(reply.header('x-cache', 'miss'), stored)
       },
     )
     server.get(
@@ -70,13 +72,18 @@ export function oddsRoutes(ports: GatewayPorts): RoutePlugin {
   }
 }
 
-async function cachedOdds(
+/** The newest of each market and price as the store has them. */
+async function storedImages(
   ports: GatewayPorts,
   identity: Identity,
   eventId: string,
-): Promise<readonly string[]> {
-  const images = await ports.cache.images({ channel: 'odds', subject: eventId })
-  return images
-    .filter(({ topic }) => ports.auth.entitled(identity, topic).allowed)
-    .flatMap(({ values }) => values.map(({ bytes }) => bytes.toString()))
+): Promise<readonly TopicImage[]> {
+  const stored = await ports.store.oddsCurrent(eventId, visibleSources(ports, identity, 'odds'))
+  const images = new Map<Topic, EncodedEvent[]>()
+  for (const { topic, body } of stored) {
+    const values = images.get(topic) ?? []
+    values.push(decodeEvent(topic, Buffer.from(body)))
+    images.set(topic, values)
+  }
+  return Array.from(images, ([topic, values]) => ({ topic, epoch: 0, seq: 0, values }))
 }

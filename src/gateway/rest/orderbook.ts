@@ -3,7 +3,7 @@ import { FeedgateError } from '../../errors.ts'
 import type { Micros } from '../../market/event.ts'
 import type { Topic } from '../../market/topic.ts'
 import type { GatewayPorts } from '../gateway.ts'
-import { findTopic, readTime, requireChannel, requireSource, unknownSymbol } from './access.ts'
+import { findTopic, readTime, requireChannel, requireNow, requireSource, unknownSymbol } from './access.ts'
 import { bookView } from './book.ts'
 import type { RoutePlugin } from './route.ts'
 import { answers, SECURED, SourceName, SubjectName, strict, Time } from './schema.ts'
@@ -31,7 +31,8 @@ export function orderBookRoutes(ports: GatewayPorts): RoutePlugin {
       {
         schema: {
           summary: 'An order book, now or as it stood at a stored time',
-          description: 'A depth beyond what the tier allows is answered with what it allows.',
+          description:
+            'A depth beyond what is allowed is answered with what is. Of a source with a delay: as it was so long ago.',
           tags: ['market data'],
           security: SECURED,
           querystring: strict({
@@ -51,16 +52,21 @@ export function orderBookRoutes(ports: GatewayPorts): RoutePlugin {
       },
       async ({ identity, query }) => {
         const { source, symbol, depth = Infinity } = query
-        const { channel, allowed } = requireChannel(ports, identity, 'orderbook')
-        requireSource(ports, identity, channel, source)
-        const at = query.at === undefined ? undefined : readTime('at', query.at)
+        const { channel } = requireChannel(ports, identity, 'orderbook')
+        const allowed = requireSource(ports, identity, { source, channel })
+        if (query.at === undefined) requireNow(allowed, source)
+        // What comes late is now as it was then.
+        const late = allowed.delayMs > 0 ? Math.floor(allowed.newest * 1_000) - 1 : undefined
+        const at = query.at === undefined ? late : readTime('at', query.at)
         const topic = await findTopic(ports, { channel, source, subject: symbol })
         if (!topic) throw unknownSymbol(channel, symbol)
         if (at !== undefined && at < allowed.oldest * 1_000)
           throw new FeedgateError(
             'forbidden',
-            `the history of tier ${identity.tier.name} does not reach back so far`,
+            `what tier ${identity.tier.name} and the grants allow does not reach back so far`,
           )
+        if (at !== undefined && at >= allowed.newest * 1_000)
+          throw new FeedgateError('forbidden', `the grant for ${source} does not reach up to then`)
         const book = at === undefined ? await bookNow(ports, topic) : await bookThen(ports, topic, at)
         const { epoch, seq, receivedTime } = book
         return { source, symbol, epoch, seq, receivedTime, ...bookView(book, Math.min(depth, allowed.depth)) }

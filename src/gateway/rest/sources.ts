@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import type { Identity } from '../../auth/auth.ts'
+import type { Entitlement, Identity } from '../../auth/auth.ts'
 import type { SourceStatus, TopicStatus } from '../../manager/manager.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import type { RoutePlugin } from './route.ts'
@@ -13,7 +13,7 @@ export const TopicEntry = Type.Object({
   timeframe: Type.Optional(Type.String()),
   state: Type.Enum(['pending', 'syncing', 'live', 'stale', 'refused']),
   reason: Type.Optional(Type.String({ description: 'why it is refused or stale' })),
-  epoch: Nullable('null before the first event'),
+  epoch: Nullable('null before the first event, and where the caller does not see it now'),
   seq: Nullable('of the newest event'),
   lastReceivedTime: Nullable('µs since the Unix epoch'),
 })
@@ -85,14 +85,21 @@ function visible(
   conversations: ReadonlySet<string>,
 ): SourceStatus {
   // Of thousands of topics there are few channels.
-  const channels = new Map<string, boolean>()
-  const isEntitled = ({ channel }: TopicStatus) => {
-    const known =
-      channels.get(channel) ?? ports.auth.entitled(identity, { source: source.id, channel }).allowed
+  const channels = new Map<string, Entitlement>()
+  const entitlementOf = ({ channel }: TopicStatus) => {
+    const known = channels.get(channel) ?? ports.auth.entitled(identity, { source: source.id, channel })
     channels.set(channel, known)
     return known
   }
   const shown = (topic: TopicStatus) =>
-    isEntitled(topic) && (topic.channel !== 'status' || conversations.has(`${source.id}/${topic.symbol}`))
-  return { ...source, topics: source.topics.filter(shown) }
+    entitlementOf(topic).allowed &&
+    (topic.channel !== 'status' || conversations.has(`${source.id}/${topic.symbol}`))
+  const asSeen = (topic: TopicStatus) => {
+    const entitlement = entitlementOf(topic)
+    // Where it stands now is told to those who see it now.
+    return entitlement.allowed && entitlement.live && entitlement.delayMs === 0
+      ? topic
+      : { ...topic, epoch: null, seq: null, lastReceivedTime: null }
+  }
+  return { ...source, topics: source.topics.filter(shown).map(asSeen) }
 }
