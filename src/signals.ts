@@ -44,6 +44,8 @@ export const signals = {
   sideState: new Signal<{ source: string; side: string; state: string }>(),
   /** Events that a side was first to deliver, and holes of the other side that it filled, since it was told last. */
   sideServed: new Signal<{ source: string; side: string; first: number; filled: number }>(),
+  /** Connections to venues that this node opened for others and keeps. */
+  tunnels: new Signal<{ open: number }>(),
   /** Frames read from a venue. */
   framesReceived: new Signal<{ source: string; count: number }>(),
   /** Frames of a type we do not know. */
@@ -67,6 +69,8 @@ export const signals = {
   /** Background jobs of the database that fail or do not run. */
   storeJobsFailing: new Signal<{ count: number }>(),
   cacheSet: new Signal<{ count: number }>(),
+  /** A batch was not taken, and is tried again. */
+  cacheError: new Signal<object>(),
   /** A gateway missed events of a topic; `by`: what filled the hole, `image` where nothing did. */
   topicRepaired: new Signal<{ by: 'cache' | 'store' | 'image'; events: number }>(),
   clientConnected: new Signal<{ endpoint: string; tier: string }>(),

@@ -5,6 +5,7 @@ import type { EncodedEvent } from '../market/encoded-event.ts'
 import { linesOf } from '../market/event-line.ts'
 import type { Topic } from '../market/topic.ts'
 import { type RedisOptions, redisUnavailable, Script } from '../redis.ts'
+import { signals } from '../signals.ts'
 import type { TopicImage } from './cache.ts'
 import { fanOf, groupOf, headsOf, lastOf, statusKeyOf, writePosition } from './redis-keys.ts'
 import { APPLY, KEEP_BOOK, RESTORE } from './redis-scripts.ts'
@@ -58,6 +59,8 @@ export class RedisWriter {
   readonly #changed = new Set<Topic>()
   #tail: Promise<unknown> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
+  /** Why Redis refuses what is written, since it began to. */
+  #refusal: string | undefined
 
   constructor(redis: Redis, load: (topic: Topic) => Promise<TopicImage | undefined>, options: WriterOptions) {
     this.#redis = redis
@@ -69,10 +72,33 @@ export class RedisWriter {
     })
   }
 
+  /** Why nothing can be written though Redis answers: it is full, or only reads. */
+  get refusal(): string | undefined {
+    return this.#refusal
+  }
+
   /** One after the other: the order of events is the order of calls. */
   apply(events: readonly EncodedEvent[]): Promise<void> {
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref()
-    return this.#inTurn(() => this.#apply(events))
+    return this.#inTurn(async () => {
+      try {
+        await this.#apply(events)
+        this.#setRefusal(undefined)
+      } catch (error) {
+        signals.cacheError.emit({})
+        // What Redis itself answered; an outage is told by the connection.
+        if ((error as Error).name === 'ReplyError') this.#setRefusal((error as Error).message.slice(0, 200))
+        throw error
+      }
+    })
+  }
+
+  #setRefusal(reason: string | undefined): void {
+    const { log } = this.#options
+    if (reason !== undefined && this.#refusal === undefined)
+      log.warn({ reason }, 'Redis refuses what is written, trying again')
+    if (reason === undefined && this.#refusal !== undefined) log.info({}, 'Redis takes what is written again')
+    this.#refusal = reason
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

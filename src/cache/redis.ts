@@ -150,7 +150,9 @@ class RedisCache implements Cache {
   }
 
   fault(): string | undefined {
-    return this.#redis.status === 'ready' ? undefined : 'Redis does not answer'
+    if (this.#redis.status !== 'ready') return 'Redis does not answer'
+    const { refusal } = this.#writer
+    return refusal === undefined ? undefined : `Redis refuses what is written: ${refusal}`
   }
 
   async close(): Promise<void> {

@@ -46,6 +46,11 @@ function watchSources(registry: Registry): Stops {
     labelNames: ['source', 'side'],
     registers: [registry],
   })
+  const tunnels = new Gauge({
+    name: 'feedgate_tunnels',
+    help: 'Connections to venues that are open for other nodes',
+    registers: [registry],
+  })
   const first = counter('feedgate_side_first_total', 'Events that a side was first to deliver', [
     'source',
     'side',
@@ -76,6 +81,7 @@ function watchSources(registry: Registry): Stops {
     signals.sideState.on((fact) =>
       sides.set({ source: source(fact.source), side: fact.side }, fact.state === 'connected' ? 1 : 0),
     ),
+    signals.tunnels.on((fact) => tunnels.set(fact.open)),
     signals.sideServed.on((fact) => {
       first.inc({ source: source(fact.source), side: fact.side }, fact.first)
       filled.inc({ source: source(fact.source), side: fact.side }, fact.filled)
@@ -128,6 +134,7 @@ function watchRecorder(registry: Registry): Stops {
       write.observe(fact.ms / 1_000)
     }),
     signals.recorderError.on(() => errors.inc()),
+    signals.cacheError.on(() => errors.inc()),
     signals.storeJobsFailing.on((fact) => jobs.set(fact.count)),
     signals.cacheSet.on((fact) => cacheSets.inc(fact.count)),
   ]
