@@ -1,6 +1,7 @@
 import Type, { type Static } from 'typebox'
 
-const Micros = (description: string) => Type.Integer({ description: `${description}, µs since the Unix epoch` })
+const Micros = (description: string) =>
+  Type.Integer({ description: `${description}, µs since the Unix epoch` })
 
 /** A client that is connected and has said who it is, as an operator sees it. */
 export const ClientEntry = Type.Object({
@@ -19,7 +20,9 @@ export const ClientEntry = Type.Object({
   receivedMessages: Type.Integer(),
   sentEvents: Type.Integer(),
   sentBytes: Type.Integer({ description: 'that its socket has taken' }),
-  conflated: Type.Integer({ description: 'values left out because of its pace or its slowness; newer ones stood for them' }),
+  conflated: Type.Integer({
+    description: 'values left out because of its pace or its slowness; newer ones stood for them',
+  }),
   skipped: Type.Integer({ description: 'events left out because of its pace' }),
   bufferedBytes: Type.Integer({ description: 'that wait for its socket' }),
   lastPong: Type.Union([Type.Integer(), Type.Null()], {

@@ -32,6 +32,11 @@ export class Commands {
     hub.feeds.followers.add(subscriptions)
   }
 
+  /** That the client is sent. */
+  get topics(): number {
+    return this.#subscriptions.size
+  }
+
   /** Resolves when the command has been answered. */
   async execute(command: Exclude<Command, AuthCommand>): Promise<void> {
     switch (command.type) {

@@ -1,5 +1,7 @@
 import type { GatewayPorts, Hub } from '../gateway.ts'
-import type { Connection, ConnectionLimits } from './connection.ts'
+import { noPeers, type Peers } from '../peers.ts'
+import { type Client, LiveClients } from './clients.ts'
+import type { ConnectionLimits } from './connection.ts'
 import { Feeds } from './feeds.ts'
 
 export interface HubOptions extends ConnectionLimits {
@@ -7,6 +9,8 @@ export interface HubOptions extends ConnectionLimits {
   readonly authTimeoutMs: number
   /** How often connections are looked at. */
   readonly checkMs: number
+  /** Of pages in browsers, see `Origins`. */
+  readonly allowedOrigins?: readonly string[]
 }
 
 const DEFAULTS: HubOptions = {
@@ -20,28 +24,30 @@ const DEFAULTS: HubOptions = {
 /** Clients come back spread over this time. */
 const RECONNECT_SPREAD_MS = 5_000
 
-/** A client as the hub sees it. */
-export interface Client {
-  readonly connection: Connection
-  /** The endpoint knows the message `shutdown`. */
-  readonly understandsShutdown: boolean
-}
-
 /** The client half of the gateway: what is followed, and who is connected. */
 export class ClientHub implements Hub {
   readonly ports: GatewayPorts
   readonly options: HubOptions
   readonly feeds: Feeds
-  /** As many as the process has sockets. */
-  readonly #clients = new Set<Client>()
+  readonly clients: LiveClients
   readonly #timer: NodeJS.Timeout
+  readonly #stopListening: readonly (() => void)[]
   #closed: Promise<void> | undefined
   #cacheAway = false
 
-  constructor(ports: GatewayPorts, options: HubOptions) {
+  constructor(ports: GatewayPorts, options: HubOptions, peers: Peers) {
     this.ports = ports
     this.options = options
     this.feeds = new Feeds(ports)
+    this.clients = new LiveClients(peers)
+    this.#stopListening = [
+      ports.auth.onRevoked((keyId) => {
+        for (const client of this.clients) client.keyRevoked(keyId)
+      }),
+      ports.auth.onRightsChanged((tenant) => {
+        for (const client of this.clients) client.rightsChanged(tenant)
+      }),
+    ]
     this.#timer = setInterval(() => this.#check(), options.checkMs).unref()
   }
 
@@ -57,8 +63,7 @@ export class ClientHub implements Hub {
       this.#dismiss(client)
       return false
     }
-    this.#clients.add(client)
-    client.connection.onClose(() => this.#clients.delete(client))
+    this.clients.add(client)
     return true
   }
 
@@ -69,12 +74,13 @@ export class ClientHub implements Hub {
 
   async #shutDown(graceMs: number): Promise<void> {
     this.feeds.fanout.flush()
-    for (const client of this.#clients) this.#dismiss(client)
+    for (const client of this.clients) this.#dismiss(client)
     const deadline = performance.now() + graceMs
-    while (this.#clients.size > 0 && performance.now() < deadline)
+    while (this.clients.size > 0 && performance.now() < deadline)
       await new Promise((resume) => setTimeout(resume, 10))
-    for (const { connection } of this.#clients) connection.terminate()
+    for (const { connection } of this.clients) connection.terminate()
     clearInterval(this.#timer)
+    for (const stop of this.#stopListening) stop()
     this.feeds.close()
   }
 
@@ -86,7 +92,7 @@ export class ClientHub implements Hub {
 
   #check(): void {
     const now = performance.now()
-    for (const { connection } of this.#clients) connection.check(now)
+    for (const { connection } of this.clients) connection.check(now)
     this.feeds.refresh()
     this.#checkCache()
   }
@@ -110,6 +116,10 @@ export class ClientHub implements Hub {
   }
 }
 
-export function createHub(ports: GatewayPorts, options: Partial<HubOptions> = {}): ClientHub {
-  return new ClientHub(ports, { ...DEFAULTS, ...options })
+export function createHub(
+  ports: GatewayPorts,
+  options: Partial<HubOptions> = {},
+  peers = noPeers('local'),
+): ClientHub {
+  return new ClientHub(ports, { ...DEFAULTS, ...options }, peers)
 }

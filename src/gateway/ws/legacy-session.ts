@@ -1,8 +1,10 @@
 import type { Credential, Identity } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
 import { signals } from '../../signals.ts'
+import type { Client } from './clients.ts'
 import type { Connection } from './connection.ts'
-import type { Client, ClientHub } from './hub.ts'
+import type { ClientHub } from './hub.ts'
+import type { Sent } from './outbox.ts'
 import { closeCodeOf } from './session.ts'
 
 /** Subscriptions of one connection. */
@@ -10,11 +12,14 @@ const MAX_SUBSCRIPTIONS = 200
 /** Messages that wait to be handled; beyond it the client floods. */
 const MAX_QUEUED = 256
 const MAX_MESSAGE_BYTES = 16 * 1_024
+/** Refusals within ten seconds; one who goes on after them is ended. */
+const MAX_REFUSED = 200
+const WINDOW_MS = 10_000
 
 /** Where a connection comes from. */
 export interface LegacyOrigin {
-  /** Throws FeedgateError where what was given is none. */
-  readonly credential: () => Credential | undefined
+  /** Throws FeedgateError where what was given is none, or may not come from there. */
+  readonly credential: () => Credential
   /** False: the address sends too many messages. */
   readonly mayCommand: () => boolean
 }
@@ -23,12 +28,14 @@ export interface LegacyOrigin {
 export abstract class LegacySession<Command> implements Client {
   readonly connection: Connection
   readonly understandsShutdown = false
+  readonly counted = false
   protected readonly hub: ClientHub
   readonly #parse: (text: string) => Command
   readonly #mayCommand: () => boolean
-  readonly #stopListening: () => void
   #work: Promise<void>
   #queued = 0
+  #refused = 0
+  #windowEnds = 0
   #expiry: NodeJS.Timeout | undefined
   #identity: Identity | undefined
 
@@ -37,26 +44,40 @@ export abstract class LegacySession<Command> implements Client {
     this.connection = connection
     this.#parse = parse
     this.#mayCommand = from.mayCommand
-    this.#stopListening = hub.ports.auth.onRevoked((keyId) => {
-      if (this.#identity?.keyId === keyId)
-        this.#end(new FeedgateError('token-expired', 'the key was revoked'))
-    })
     connection.onMessage((data, binary) => this.#receive(data, binary))
     connection.onClose(() => {
       clearTimeout(this.#expiry)
-      this.#stopListening()
       this.closed()
     })
     this.#work = this.#admit(from.credential).catch((error: unknown) => this.#end(error))
   }
 
+  abstract readonly subscriptions: number
   protected abstract admitted(identity: Identity): void
   protected abstract execute(identity: Identity, command: Command): void
+  /** What it follows begins anew, as far as it may be followed now. */
+  protected abstract begin(identity: Identity): void
   protected abstract closed(): void
 
-  async #admit(credentialOf: () => Credential | undefined): Promise<void> {
+  get identity(): Identity | undefined {
+    return this.#identity
+  }
+
+  get sent(): Sent {
+    return { events: this.connection.posted, conflated: 0, skipped: 0, slow: this.connection.behind }
+  }
+
+  keyRevoked(keyId: string): void {
+    if (this.#identity?.keyId === keyId) this.#end(new FeedgateError('token-expired', 'the key was revoked'))
+  }
+
+  rightsChanged(tenant: string): void {
+    if (this.#identity?.tenant === tenant) this.begin(this.#identity)
+  }
+
+  async #admit(credentialOf: () => Credential): Promise<void> {
     const { auth, now } = this.hub.ports
-    const identity = await auth.identify(credentialOf() ?? { kind: 'none' }, this.connection.address)
+    const identity = await auth.identify(credentialOf(), this.connection.address)
     if (!this.connection.open) return
     this.#identity = identity
     this.connection.admitted(identity.tier.name)
@@ -88,7 +109,17 @@ export abstract class LegacySession<Command> implements Client {
       this.execute(identity, this.#parse(text))
     } catch (error) {
       this.fail(error)
+      this.#countRefusal()
     }
+  }
+
+  #countRefusal(): void {
+    const now = performance.now()
+    if (now > this.#windowEnds) {
+      this.#refused = 0
+      this.#windowEnds = now + WINDOW_MS
+    }
+    if (++this.#refused > MAX_REFUSED) this.#end(new FeedgateError('rate-limited', 'too many messages'))
   }
 
   /** One subscription more; the error when there is no room. */

@@ -49,6 +49,21 @@ export class OddsSession extends LegacySession<OddsCommand> {
     this.#followed.delete(eventId)
   }
 
+  get subscriptions(): number {
+    return this.#followed.size
+  }
+
+  protected begin(identity: Identity): void {
+    for (const eventId of [...this.#followed.keys()]) {
+      this.#unsubscribe(eventId)
+      try {
+        this.#subscribe(identity, eventId)
+      } catch (error) {
+        this.fail(error)
+      }
+    }
+  }
+
   protected closed(): void {
     for (const eventId of this.#followed.keys()) this.#unsubscribe(eventId)
   }

@@ -1,16 +1,20 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import websocket from '@fastify/websocket'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import type { Credential } from '../../auth/auth.ts'
 import { ERRORS } from '../../errors.ts'
+import type { ClientEntry } from '../clients.ts'
 import { credentialOf } from '../credentials.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import { AddressLimits } from './address-limits.ts'
+import type { Client } from './clients.ts'
 import { Connection } from './connection.ts'
 import { canDeflate, type Encoding, encodingOf, subprotocolOf } from './encoding.ts'
-import type { Client, ClientHub } from './hub.ts'
+import type { ClientHub } from './hub.ts'
 import type { LegacyOrigin } from './legacy-session.ts'
 import { OddsSession } from './odds-session.ts'
+import { Origins } from './origins.ts'
 import { Session } from './session.ts'
 import { StatusSession } from './status-session.ts'
 
@@ -22,8 +26,23 @@ const CLOSE_GRACE_MS = 1_000
 /** `/ws`, `/ws/odds` and `/ws/status`. */
 export function webSocketRoutes(ports: GatewayPorts, hub: ClientHub): FastifyPluginAsync {
   const addresses = new AddressLimits()
+  const origins = new Origins(hub.options.allowedOrigins)
 
-  const connect = (ws: WebSocket, request: FastifyRequest, endpoint: string, encoding?: Encoding) =>
+  const callerOf = ({ headers, query }: FastifyRequest): Credential | undefined => {
+    origins.check(headers, false)
+    return givenCredential(headers, query as Readonly<Record<string, unknown>>)
+  }
+  const anonymous = ({ headers }: FastifyRequest): Credential => {
+    origins.check(headers, true)
+    return { kind: 'none' }
+  }
+
+  const connect = (
+    ws: WebSocket,
+    request: FastifyRequest,
+    endpoint: ClientEntry['endpoint'],
+    encoding?: Encoding,
+  ) =>
     new Connection(ws, request.raw.socket, hub.feeds.fanout, hub.options, {
       ...{ endpoint, address: request.ip },
       ...(encoding ? { encoding } : {}),
@@ -32,7 +51,7 @@ export function webSocketRoutes(ports: GatewayPorts, hub: ClientHub): FastifyPlu
   const legacy = (
     ws: WebSocket,
     request: FastifyRequest,
-    endpoint: string,
+    endpoint: ClientEntry['endpoint'],
     create: (connection: Connection, from: LegacyOrigin) => Client,
   ) => {
     const connection = connect(ws, request, endpoint)
@@ -44,7 +63,10 @@ export function webSocketRoutes(ports: GatewayPorts, hub: ClientHub): FastifyPlu
     connection.onClose(leave)
     const { ip } = request
     hub.add(
-      create(connection, { credential: () => callerOf(request), mayCommand: () => addresses.mayCommand(ip) }),
+      create(connection, {
+        credential: () => callerOf(request) ?? anonymous(request),
+        mayCommand: () => addresses.mayCommand(ip),
+      }),
     )
   }
 
@@ -75,7 +97,13 @@ export function webSocketRoutes(ports: GatewayPorts, hub: ClientHub): FastifyPlu
     server.get('/ws', { websocket: true }, (ws, request) => {
       const { batch } = request.query as Readonly<Record<string, unknown>>
       const connection = connect(ws, request, '/ws', encodingOf(ws))
-      hub.add(new Session(hub, connection, { credential: () => callerOf(request), batch: batch === 'true' }))
+      hub.add(
+        new Session(hub, connection, {
+          credential: () => callerOf(request),
+          anonymous: () => anonymous(request),
+          batch: batch === 'true',
+        }),
+      )
     })
     server.get('/ws/odds', { websocket: true }, (ws, request) =>
       legacy(ws, request, '/ws/odds', (connection, from) => new OddsSession(hub, connection, from)),
@@ -95,10 +123,13 @@ function asksForCompression({ routeOptions, query, headers }: FastifyRequest): b
 }
 
 /** By headers, else by what a browser can give: a token or a ticket in the URL. */
-function callerOf(request: FastifyRequest): Credential | undefined {
-  const credential = credentialOf(request.headers)
+function givenCredential(
+  headers: IncomingHttpHeaders,
+  query: Readonly<Record<string, unknown>>,
+): Credential | undefined {
+  const credential = credentialOf(headers)
   if (credential.kind !== 'none') return credential
-  const { access_token: token, ticket } = request.query as Readonly<Record<string, unknown>>
+  const { access_token: token, ticket } = query
   if (typeof token === 'string' && token !== '') return { kind: 'token', token }
   if (typeof ticket === 'string' && ticket !== '') return { kind: 'ticket', ticket }
   return undefined

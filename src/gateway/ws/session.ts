@@ -1,13 +1,14 @@
-import type { Credential, Identity } from '../../auth/auth.ts'
+import type { Credential, Identity, TierName } from '../../auth/auth.ts'
 import { ERRORS, type ErrorCode, FeedgateError } from '../../errors.ts'
 import type { AuthCommand, CommandId } from '../../protocol/commands.ts'
 import type { ServerMessage } from '../../protocol/messages.ts'
 import { BadMessage, parseCommand } from '../../protocol/parse.ts'
 import { signals } from '../../signals.ts'
+import type { Client } from './clients.ts'
 import { Commands } from './commands.ts'
 import type { Connection } from './connection.ts'
-import type { Client, ClientHub } from './hub.ts'
-import { Outbox } from './outbox.ts'
+import type { ClientHub } from './hub.ts'
+import { Outbox, type Sent } from './outbox.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 /** Bytes of a message from one who has not said who it is. */
@@ -24,13 +25,27 @@ const MAX_GUESSES = 10
 const EXPIRY_NOTICE_MS = 60_000
 const MAX_TIMER_MS = 2 ** 31 - 1
 
+/** Where a connection comes from. */
+export interface Origin {
+  /** Undefined: it will say who is there. Throws FeedgateError where what was given is none, or may not come from there. */
+  readonly credential: () => Credential | undefined
+  /** When it said nothing. Throws FeedgateError where it must. */
+  readonly anonymous: () => Credential
+  readonly batch: boolean
+}
+
 /** One client of `/ws`: who it is, what it says, and in which order it is answered. */
 export class Session implements Client {
   readonly connection: Connection
   readonly understandsShutdown = true
   readonly #hub: ClientHub
   readonly #outbox: Outbox
+  readonly #anonymous: () => Credential
   #identity: Identity | undefined
+  /** Known, and waiting for a connection of its key. */
+  #admitting: Identity | undefined
+  /** What holds for it now. */
+  #tier: TierName | undefined
   #commands: Commands | undefined
   #releaseConnection: (() => void) | undefined
   #batch: boolean
@@ -43,25 +58,47 @@ export class Session implements Client {
   #windowEnds = 0
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #authTimer: NodeJS.Timeout
-  readonly #stopListening: () => void
 
-  constructor(
-    hub: ClientHub,
-    connection: Connection,
-    from: { credential: () => Credential | undefined; batch: boolean },
-  ) {
+  constructor(hub: ClientHub, connection: Connection, from: Origin) {
     this.#hub = hub
     this.connection = connection
     this.#batch = from.batch
+    this.#anonymous = from.anonymous
     this.#outbox = new Outbox(connection, hub.feeds.fanout, hub.feeds.groups)
     this.#authTimer = setTimeout(() => this.#enqueue(() => this.#beAnonymous()), hub.options.authTimeoutMs)
-    this.#stopListening = hub.ports.auth.onRevoked((keyId) => {
-      if (this.#identity?.keyId === keyId)
-        this.#end('token-expired', 'the key was revoked, or its rights changed')
-    })
     connection.onMessage((data, binary) => this.#receive(data, binary))
     connection.onClose(() => this.#closed())
     this.#enqueue(() => this.#admit(from.credential))
+  }
+
+  get identity(): Identity | undefined {
+    return this.#identity
+  }
+
+  get counted(): boolean {
+    return this.#releaseConnection !== undefined
+  }
+
+  get subscriptions(): number {
+    return this.#commands?.topics ?? 0
+  }
+
+  get sent(): Sent {
+    return this.#outbox.sent
+  }
+
+  keyRevoked(keyId: string): void {
+    if (this.#identity?.keyId === keyId || this.#admitting?.keyId === keyId)
+      this.#end('token-expired', 'the API key was deleted')
+  }
+
+  /** What the client may not have any more ends, and its limits are those that the tier has now. */
+  rightsChanged(tenant: string): void {
+    const identity = this.#identity
+    if (!this.connection.open || identity?.tenant !== tenant) return
+    const before = this.#tier
+    this.#hold(identity)
+    if (before !== this.#tier) this.#tellIdentity(identity)
   }
 
   #receive(data: Buffer, binary: boolean): void {
@@ -110,18 +147,20 @@ export class Session implements Client {
     await this.#admit(() =>
       token === undefined ? { kind: 'apiKey', apiKey: apiKey! } : { kind: 'token', token },
     )
-    if (!this.connection.open || !this.#identity) return
-    const { tier, expiresAt } = this.#identity
+    if (this.connection.open && this.#identity) this.#tellIdentity(this.#identity, command.id)
+  }
+
+  #tellIdentity({ tier, expiresAt }: Identity, id?: CommandId): void {
     this.send({
       type: 'authenticated',
-      ...(command.id === undefined ? {} : { id: command.id }),
+      ...(id === undefined ? {} : { id }),
       tier: tier.name,
       ...(expiresAt === undefined ? {} : { expiresAt: expiresAt * 1_000 }),
     })
   }
 
   async #beAnonymous(): Promise<void> {
-    if (!this.#identity) await this.#admit(() => ({ kind: 'none' }))
+    if (!this.#identity) await this.#admit(this.#anonymous)
   }
 
   /** A first credential that does not hold ends the connection; a refresh that does not hold changes nothing. */
@@ -133,6 +172,7 @@ export class Session implements Client {
       const known = this.#identity
       if (known && !known.anonymous && known.tenant !== identity.tenant)
         throw new FeedgateError('forbidden', 'a connection stays with its tenant: open another one')
+      this.#admitting = identity
       if (known?.limitKey !== identity.limitKey) await this.#countConnection(identity)
       if (this.connection.open) this.#become(identity)
       else this.#releaseConnection?.()
@@ -144,29 +184,37 @@ export class Session implements Client {
         closeCodeOf(code),
         error instanceof FeedgateError ? error.message : 'not admitted',
       )
+    } finally {
+      this.#admitting = undefined
     }
   }
 
   async #countConnection(identity: Identity): Promise<void> {
-    const release = await this.#hub.ports.limits.connection(identity)
+    const release = await this.#hub.clients.takeConnection(this.#hub.ports.limits, identity)
     this.#releaseConnection?.()
     this.#releaseConnection = release
   }
 
   #become(identity: Identity): void {
-    const { ports, feeds } = this.#hub
     clearTimeout(this.#authTimer)
     this.#identity = identity
     this.connection.admitted(identity.tier.name)
+    this.#hold(identity, true)
+    this.#watchExpiry(identity.expiresAt)
+  }
+
+  /** From now on the client has what the identity may have now. */
+  #hold(identity: Identity, reshape = this.#tier !== identity.tier.name): void {
+    const { ports, feeds } = this.#hub
+    this.#tier = identity.tier.name
     const limited = identity.tier.framesPerMinute !== Number.POSITIVE_INFINITY
-    this.#outbox.shape(this.#batch, limited ? () => ports.limits.frame(identity) : undefined)
+    if (reshape) this.#outbox.shape(this.#batch, limited ? () => ports.limits.frame(identity) : undefined)
     const refuse = (error: FeedgateError) => this.#fail(error)
     if (this.#commands) this.#commands.become(identity, refuse)
     else {
       const subscriptions = new Subscriptions(ports, feeds, this.#outbox, identity, refuse)
       this.#commands = new Commands(this.#hub, subscriptions, (message) => this.send(message))
     }
-    this.#watchExpiry(identity.expiresAt)
   }
 
   #watchExpiry(expiresAt: number | undefined): void {
@@ -235,7 +283,6 @@ export class Session implements Client {
   #closed(): void {
     clearTimeout(this.#authTimer)
     this.#watchExpiry(undefined)
-    this.#stopListening()
     this.#commands?.close()
     this.#releaseConnection?.()
   }

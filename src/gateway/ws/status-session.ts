@@ -66,6 +66,21 @@ export class StatusSession extends LegacySession<StatusCommand> {
     this.#followed.delete(conversationId)
   }
 
+  get subscriptions(): number {
+    return this.#followed.size
+  }
+
+  protected begin(identity: Identity): void {
+    for (const conversationId of [...this.#followed.keys()]) {
+      this.#unsubscribe(conversationId)
+      try {
+        this.#subscribe(identity, conversationId)
+      } catch (error) {
+        this.fail(error)
+      }
+    }
+  }
+
   protected closed(): void {
     for (const conversationId of this.#followed.keys()) this.#unsubscribe(conversationId)
   }

@@ -222,6 +222,11 @@ export class Subscriptions {
     return { subscriptions: [...entries.values()], topics }
   }
 
+  /** Topics, those that came along included. */
+  get size(): number {
+    return this.#grants.size
+  }
+
   /** The newest that was sent of each topic. */
   *heads(): Iterable<[Topic, Position]> {
     for (const [topic, grant] of this.#grants) {
