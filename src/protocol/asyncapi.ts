@@ -49,6 +49,14 @@ const ENDPOINTS = {
   },
 } as const
 
+/** Ways to say who is there with the request; on `/ws` the first message may do it instead (`auth`). */
+const SECURITY = {
+  apiKey: { type: 'httpApiKey', in: 'header', name: 'X-API-Key', description: 'an API key' },
+  bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+  accessToken: { type: 'httpApiKey', in: 'query', name: 'access_token', description: 'a JWT' },
+  ticket: { type: 'httpApiKey', in: 'query', name: 'ticket', description: 'from POST /auth/ticket' },
+} as const
+
 /** AsyncAPI 3.0 of the three WebSocket endpoints, from the schemas that check the messages. */
 export function asyncApiDocument(version: string): object {
   const messages: Record<string, Message> = {}
@@ -86,10 +94,18 @@ export function asyncApiDocument(version: string): object {
       description: 'Client WebSockets of the market-data gateway.',
       license: { name: 'MIT' },
     },
+    servers: {
+      local: {
+        host: 'localhost:8080',
+        protocol: 'ws',
+        description: 'As `npm start` serves it; elsewhere wss, by what ends TLS before it.',
+        security: Object.keys(SECURITY).map((name) => ({ $ref: `#/components/securitySchemes/${name}` })),
+      },
+    },
     defaultContentType: 'application/json',
     channels,
     operations,
-    components: { messages },
+    components: { messages, securitySchemes: SECURITY },
   }
 }
 

@@ -47,8 +47,10 @@ export const Time = Type.Union(
   },
 )
 
+export const DECIMAL = '^-?[0-9]+([.][0-9]+)?$'
+
 export const Decimal = Type.String({
-  pattern: '^-?[0-9]+([.][0-9]+)?$',
+  pattern: DECIMAL,
   description: 'a decimal number as text, such as "0.5"',
 })
 

@@ -17,6 +17,7 @@ export async function describeApi(server: FastifyInstance, version: string): Pro
           'Market data, odds and message statuses. Every error is a problem document (RFC 9457) with a stable `code`. The WebSocket endpoints are described by `/asyncapi.json`.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
+      servers: [{ url: '/', description: 'the gateway that serves this document' }],
       components: {
         securitySchemes: {
           apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
@@ -24,9 +25,24 @@ export async function describeApi(server: FastifyInstance, version: string): Pro
         },
       },
     },
+    transformObject: (described) => {
+      if (!('openapiObject' in described)) return described.swaggerObject
+      nameOperations(described.openapiObject.paths ?? {})
+      return described.openapiObject
+    },
     // Schemas that are shared keep their names.
     refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `def-${i}`) },
   })
+}
+
+/** Generated clients name their functions so: `GET /v1/history/{channel}` is `getV1HistoryChannel`. */
+function nameOperations(paths: Readonly<Record<string, object | undefined>>): void {
+  for (const [path, operations] of Object.entries(paths)) {
+    const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '')
+    const name = words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join('')
+    for (const [method, operation] of Object.entries(operations ?? {}))
+      (operation as { operationId?: string }).operationId = method + name
+  }
 }
 
 /** The page loads what is its own, over whatever protocol it came by. */
