@@ -181,14 +181,14 @@ interface Gateway {
 
 /** What clients connect to, not yet listening. */
 async function createGateway(
-  { config, secrets, engines, log }: Parts,
+  { config, dataDir, secrets, engines, log }: Parts,
   manager: Manager,
   operations: OperationsPorts,
   demoKeys: readonly { tier: TierName; key: string }[],
   localAdminKey: string,
 ): Promise<Gateway> {
   const { store, cache } = engines
-  const counters = await openCounters(config, log)
+  const counters = await openCounters(config, dataDir.node, log)
   const auth = buildAuth(
     { config, secrets, store },
     {
@@ -209,8 +209,9 @@ async function createGateway(
     demo: config.demo,
     now,
   }
-  const hub = createHub(ports)
-  const server = await createServer(ports, [webSocketRoutes(ports, hub)])
+  const allowedOrigins = config.allowedOrigins?.split(',')
+  const hub = createHub(ports, allowedOrigins ? { allowedOrigins } : {}, counters.peers)
+  const server = await createServer({ ...ports, clients: hub.clients }, [webSocketRoutes(ports, hub)])
   const run = async (signal: AbortSignal) => {
     // Keys and ceilings are changed at other nodes too.
     await Promise.all([hub.run(signal), ...(config.databaseUrl ? [auth.watch(signal)] : [])])

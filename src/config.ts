@@ -124,6 +124,13 @@ export const Settings = Type.Object(
       [Type.Literal('none'), Type.Literal('basic'), Type.Literal('premium'), Type.Literal('institutional')],
       { default: 'none', description: 'tier of clients without a credential (`basic` in demo mode)' },
     ),
+    allowedOrigins: Type.Optional(
+      Type.String({
+        pattern: '^([*]|https?://[^,/ ]+)(,([*]|https?://[^,/ ]+))*$',
+        description:
+          'pages in browsers that may connect, beside the own: `https://app.example.com,…` or `*`; not set: any that bring a credential',
+      }),
+    ),
     logLevel: Type.Union(
       ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)),
       { default: 'info', description: 'least severe level that is logged' },

@@ -13,6 +13,7 @@ import { now } from './clock.ts'
 import type { Config } from './config.ts'
 import type { DataDir } from './data-dir.ts'
 import type { Log } from './gateway/gateway.ts'
+import { noPeers, type Peers } from './gateway/peers.ts'
 import { type DesiredState, openDesiredState } from './manager/desired-state.ts'
 import { createStoredDesiredState } from './manager/desired-store.ts'
 import { createMemoryLeases, type Leases } from './manager/leases.ts'
@@ -70,25 +71,29 @@ export async function openEngines(config: Config, dataDir: DataDir, log: Log): P
   }
 }
 
-/** What gateways count together, where they have a place for it. */
+/** What gateways count together and ask each other, where they have a place for it. */
 export interface Counters {
   readonly limits: RateLimits
   /** Absent: tickets are this process's own. */
   readonly tickets?: Tickets
+  readonly peers: Peers
   close(): void
 }
 
-export async function openCounters({ redisUrl: url }: Config, log: Log): Promise<Counters> {
-  if (url === undefined) return { limits: createRateLimits(), close: () => {} }
+export async function openCounters({ redisUrl: url }: Config, node: string, log: Log): Promise<Counters> {
+  if (url === undefined) return { limits: createRateLimits(), peers: noPeers(node), close: () => {} }
+  const { createRedisPeers } = await import('./gateway/peers-redis.ts')
   const { createRedisRateLimits } = await import('./auth/rate-limit-redis.ts')
   const { createRedisTickets } = await import('./auth/tickets-redis.ts')
   const limits = createRedisRateLimits({ url, log })
   const tickets = createRedisTickets({ url, log })
+  const peers = createRedisPeers({ url, log, node })
   const close = () => {
     limits.close()
     tickets.close()
+    peers.close()
   }
-  return { limits, tickets, close }
+  return { limits, tickets, peers, close }
 }
 
 export async function openStore(

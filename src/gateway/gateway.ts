@@ -3,6 +3,7 @@ import type { Cache } from '../cache/cache.ts'
 import type { Credentials } from '../connectors/connector.ts'
 import type { Manager } from '../manager/manager.ts'
 import type { Store } from '../store/store.ts'
+import type { Clients } from './clients.ts'
 
 /** What those who run a process see of it, whatever its roles. */
 export interface OperationsPorts {
@@ -29,6 +30,11 @@ export interface GatewayPorts extends OperationsPorts {
   readonly demo: boolean
   /** Wall clock, µs; a port so that tests can set it. */
   now(): number
+}
+
+/** And of who is connected. */
+export interface RestPorts extends GatewayPorts {
+  readonly clients: Clients
 }
 
 /** What we ask of a logger; pino is one. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import { FeedgateError } from '../errors.ts'
-import type { GatewayPorts, Log, OperationsPorts } from './gateway.ts'
+import type { Log, OperationsPorts, RestPorts } from './gateway.ts'
 import { answerBrokenRequest, errorHandler, sendProblem } from './problem.ts'
 import { adminRoutes } from './rest/admin.ts'
 import { consoleRoutes } from './rest/console.ts'
@@ -15,7 +15,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 
 /** The HTTP server, not yet listening. `plugins` are registered beside the REST routes (the WebSocket endpoints). */
 export async function createServer(
-  ports: GatewayPorts,
+  ports: RestPorts,
   plugins: readonly FastifyPluginAsync[] = [],
 ): Promise<FastifyInstance> {
   const server = bareServer(ports.log)

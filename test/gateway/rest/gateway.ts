@@ -8,8 +8,10 @@ import { createRateLimits } from '../../../src/auth/rate-limit.ts'
 import { createMemoryCache } from '../../../src/cache/memory.ts'
 import type { Instrument } from '../../../src/connectors/connector.ts'
 import { FeedgateError } from '../../../src/errors.ts'
-import type { GatewayPorts } from '../../../src/gateway/gateway.ts'
+import type { RestPorts } from '../../../src/gateway/gateway.ts'
+import { noPeers } from '../../../src/gateway/peers.ts'
 import { createServer } from '../../../src/gateway/server.ts'
+import { LiveClients } from '../../../src/gateway/ws/clients.ts'
 import type { Manager, SourceRequest, SourceStatus, TopicState } from '../../../src/manager/manager.ts'
 import type { EncodedEvent } from '../../../src/market/encoded-event.ts'
 import { type Topic, topicOf } from '../../../src/market/topic.ts'
@@ -94,7 +96,7 @@ export class Desk {
 
 export interface TestGateway {
   readonly server: FastifyInstance
-  readonly ports: GatewayPorts
+  readonly ports: RestPorts
   readonly desk: Desk
   /** Keys of tenant `demo`. */
   readonly keys: Readonly<Record<TierName, string>>
@@ -151,13 +153,14 @@ export async function startRest(options: GatewayOptions = {}): Promise<TestGatew
     licence: (source) => manager.licence(source),
     demoKeys: TIERS.map((tier) => ({ tier, key: keys[tier] })),
   })
-  const ports: GatewayPorts = {
+  const ports: RestPorts = {
     auth,
     limits: createRateLimits(),
     manager,
     seal: createVault('a key of the tests, long enough for one').seal,
     cache,
     store,
+    clients: new LiveClients(noPeers('here')),
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     demo,
     version: '1.2.3',
