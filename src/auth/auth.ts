@@ -115,7 +115,8 @@ export interface Tenant {
 }
 
 /**
- * Rejections are FeedgateErrors: not-authenticated, token-expired (411 on WebSocket, 401 on REST), forbidden.
+ * Rejections are FeedgateErrors: not-authenticated, token-expired (411 on WebSocket, 401 on REST), forbidden, and
+ * rate-limited for an address that tried too many keys or tickets that do not hold.
  * Of a key only its prefix and SHA-256 are kept.
  */
 export interface Auth {

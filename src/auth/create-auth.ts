@@ -19,6 +19,7 @@ import type {
 } from './auth.ts'
 import { ANONYMOUS, entitlementOf } from './entitlement.ts'
 import { Grants } from './grants.ts'
+import { Guesses } from './guesses.ts'
 import { createTokens, type ExternalIssuer, hasAdminScope, TOKEN_SECONDS, type Tokens } from './jwt.ts'
 import { type LiveTenant, Tenants } from './tenants.ts'
 import { MemoryTickets, TICKET_SECONDS, type Tickets } from './tickets.ts'
@@ -73,6 +74,7 @@ class StoredAuth implements WatchingAuth {
   readonly #grants: Grants
   readonly #tokens: Tokens
   readonly #tickets: Tickets
+  readonly #guesses = new Guesses()
   readonly #admins: readonly { readonly id: string; readonly digest: Buffer }[]
   readonly #demo: boolean
   readonly #adminTenant: string
@@ -110,7 +112,11 @@ class StoredAuth implements WatchingAuth {
     this.#adminTenant = demo ? DEMO : DEFAULT
   }
 
-  async identify(credential: Credential, address: string): Promise<Identity> {
+  identify(credential: Credential, address: string): Promise<Identity> {
+    return this.#guesses.watch(credential, address, () => this.#identify(credential, address))
+  }
+
+  async #identify(credential: Credential, address: string): Promise<Identity> {
     switch (credential.kind) {
       case 'apiKey':
         return this.#byKey(credential.apiKey)
