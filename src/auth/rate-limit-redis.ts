@@ -67,6 +67,8 @@ interface Known {
 }
 
 const use = new Script(USE)
+/** Told with the next tick, or when its lease ends. */
+const LATER = () => {}
 const NOBODY = { connections: 0, symbols: 0, nodes: 0 }
 
 class RedisUsage implements SharedUsage {
@@ -90,6 +92,11 @@ class RedisUsage implements SharedUsage {
       })
     })
     this.#timer = setInterval(() => this.#tick(), TICK_MS).unref()
+    // It may have come back empty.
+    redis.on('ready', () => {
+      this.#renewedAt = Number.NEGATIVE_INFINITY
+      this.#tick()
+    })
   }
 
   command(limitKey: string, perSecond: number): Promise<unknown> {
@@ -106,7 +113,12 @@ class RedisUsage implements SharedUsage {
   }
 
   changed(limitKey: string, held: Usage): void {
-    this.#keep(limitKey, held).changed = true
+    const before = this.#known.get(limitKey)?.held.connections ?? 0
+    const known = this.#keep(limitKey, held)
+    known.changed = true
+    // Room for a client that comes back at another node is told at once, the rest together.
+    if (held.connections < before && this.#redis.status === 'ready')
+      this.#tell(limitKey, known, -1).catch(LATER)
   }
 
   others(limitKey: string): Usage & { readonly nodes: number } {
@@ -146,9 +158,7 @@ class RedisUsage implements SharedUsage {
       if (!renew && !known.changed) continue
       const gone = known.held.connections === 0 && known.held.symbols === 0
       if (gone) this.#known.delete(limitKey)
-      this.#tell(limitKey, known, -1).catch(() => {
-        // Told with the next tick, or when its lease ends.
-      })
+      this.#tell(limitKey, known, -1).catch(LATER)
     }
   }
 
