@@ -1,9 +1,13 @@
-// npm run docs: writes what can drift into the README, from the code; `--check` fails if it differs.
-import { readFileSync, writeFileSync } from 'node:fs'
+// npm run docs: writes what can drift into the README, and the pages of docs/channels, from the code; `--check` fails if
+// they differ.
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { environmentName, isFileOnly, Settings } from '../dist/config.js'
 import { loadVenues } from '../dist/connectors/registry.js'
+import { channelPages } from './channels/generate.mjs'
 
-const README = new URL('../README.md', import.meta.url)
+const ROOT = new URL('../', import.meta.url)
+const README = new URL('README.md', ROOT)
+const PAGES = 'docs/channels/'
 
 function settingRow(name, schema, environment) {
   const fallback = schema.default === undefined || schema.default === '' ? '–' : `\`${schema.default}\``
@@ -52,11 +56,19 @@ function replace(text, name, content) {
 const before = readFileSync(README, 'utf8')
 let after = replace(before, 'settings', settingsTable())
 after = replace(after, 'venues', await venuesTable())
-if (process.argv.includes('--check')) {
-  if (after !== before) {
-    console.error('README.md is not what the code says: run npm run docs')
-    process.exit(1)
-  }
-} else {
-  writeFileSync(README, after)
+/** By path; undefined: no such page any more. */
+const texts = new Map([['README.md', after]])
+mkdirSync(new URL(PAGES, ROOT), { recursive: true })
+for (const name of readdirSync(new URL(PAGES, ROOT))) texts.set(PAGES + name, undefined)
+for (const [name, text] of Object.entries(await channelPages())) texts.set(PAGES + name, text)
+
+const written = (file) => (existsSync(file) ? readFileSync(file, 'utf8') : undefined)
+for (const [path, text] of texts) {
+  const file = new URL(path, ROOT)
+  if (written(file) === text) continue
+  if (process.argv.includes('--check')) {
+    console.error(`${path} is not what the code says: run npm run docs`)
+    process.exitCode = 1
+  } else if (text === undefined) rmSync(file)
+  else writeFileSync(file, text)
 }
