@@ -1,6 +1,6 @@
 import { Kafka, type LogEntry, logLevel } from 'kafkajs'
 import type { Log } from '../gateway/gateway.ts'
-import { makeRecordsInOneBuffer } from './kafka-records.ts'
+import { patchRecords } from './kafka-records.ts'
 
 /** kafkajs tells of each failed attempt; of one part so often is enough. */
 const TELL_EVERY_MS = 10_000
@@ -15,7 +15,7 @@ export interface KafkaAddress {
  * at most); who must go on calls again. What it logs comes through our log, its warnings as `debug`.
  */
 export function createKafkaClient({ brokers, clientId }: KafkaAddress, log: Log, attempts = 4): Kafka {
-  makeRecordsInOneBuffer()
+  patchRecords()
   return new Kafka({
     clientId,
     brokers: [...brokers],

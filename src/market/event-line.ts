@@ -19,18 +19,36 @@ export function eventOf(
   trace?: string,
 ): EncodedEvent | undefined {
   const topic = parseTopic(topicId)
-  const parts = /^(\d+),(\d+),(\d+),(\d+),(=?)(.*)$/s.exec(stamp)
-  if (!topic || !parts) return undefined
-  const [epoch, seq, receivedTime, eventTime] = parts.slice(1, 5).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-  ]
-  const key = parts[5] === '=' ? parts[6] : undefined
+  const numbers = readStamp(stamp)
+  if (!topic || !numbers) return undefined
+  const [epoch, seq, receivedTime, eventTime, end] = numbers
+  const key = end < stamp.length ? stamp.slice(end + 1) : undefined
   const event = new EncodedEvent(topic, type as EventType, epoch, seq, receivedTime, eventTime, key, bytes)
   if (trace) event.trace = trace
   return event
+}
+
+type Stamp = [epoch: number, seq: number, receivedTime: number, eventTime: number, end: number]
+
+/** Every event that crosses a process comes through here: no regular expression, no pieces of text. */
+function readStamp(stamp: string): Stamp | undefined {
+  const numbers: Stamp = [0, 0, 0, 0, 0]
+  let at = 0
+  for (let n = 0; n < 4; n++) {
+    const begin = at
+    let value = 0
+    for (; at < stamp.length && stamp.charCodeAt(at) !== COMMA; at++) {
+      const digit = stamp.charCodeAt(at) - ZERO
+      if (digit < 0 || digit > 9) return undefined
+      value = value * 10 + digit
+    }
+    if (at === begin || at === stamp.length) return undefined
+    numbers[n] = value
+    at++
+  }
+  if (at < stamp.length && stamp.charCodeAt(at) !== EQUALS) return undefined
+  numbers[4] = at
+  return numbers
 }
 
 /** Topic, type, stamp and trace, then the event itself: tab-separated, ended by a line feed, which none of them holds. */
@@ -74,3 +92,6 @@ function readLine(line: Buffer): EncodedEvent | undefined {
 const NEWLINE = Buffer.from('\n')
 const LINE_FEED = 0x0a
 const TAB = 0x09
+const COMMA = 0x2c
+const ZERO = 0x30
+const EQUALS = 0x3d
