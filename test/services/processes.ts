@@ -72,6 +72,8 @@ export function serverFolder(name: string, owner?: Account): string {
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000)
+    // One that was given may not be listened on yet.
+    if (given.has(port)) continue
     const server = createServer()
     const free = await new Promise<boolean>((done) => {
       server.once('error', () => done(false))
@@ -80,9 +82,12 @@ export async function freePort(): Promise<number> {
     if (!free) continue
     server.close()
     await once(server, 'close')
+    given.add(port)
     return port
   }
 }
+
+const given = new Set<number>()
 
 /** True when something accepts connections there. */
 export function accepts(port: number): Promise<boolean> {
