@@ -61,8 +61,14 @@ export function csvOf(channel: Channel): { readonly header: string; row(body: st
   }
 }
 
+/** A spreadsheet takes a field that begins so for a formula and runs it; a number is none. */
+const FORMULA = /^[=+\-@\t\r]/
+const NUMBER = /^[+-]?\d+(\.\d+)?$/
+
+/** Text that would be a formula gets an apostrophe before it, as spreadsheets show text: names come from outside. */
 function quoted(text: string): string {
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+  const safe = FORMULA.test(text) && !NUMBER.test(text) ? `'${text}` : text
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }
 
 /**

@@ -78,7 +78,11 @@ export const EventStream: Streamed = {
   content: {
     'application/json': { schema: listOf(Event) },
     'application/x-ndjson': { schema: Type.String({ description: 'an event on each line' }) },
-    'text/csv': { schema: Type.String({ description: 'RFC 4180, with a header' }) },
+    'text/csv': {
+      schema: Type.String({
+        description: 'RFC 4180, with a header; an apostrophe stands before text that a spreadsheet would run',
+      }),
+    },
   },
 }
 
