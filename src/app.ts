@@ -24,6 +24,7 @@ import { loadSecrets, randomSecret, type Secrets } from './secrets.ts'
 import { runRecorder } from './store/recorder.ts'
 import type { Store } from './store/store.ts'
 import type { Tracing } from './tracing/tracing.ts'
+import { openTunnel, type Passage, serveTunnels, type TunnelOptions } from './tunnel.ts'
 import { createVault, type Vault } from './vault.ts'
 import { VERSION } from './version.ts'
 
@@ -100,6 +101,8 @@ async function assemble(parts: Parts): Promise<App> {
     : undefined
   const server = gateway?.server ?? (await createOperationsServer(operations))
 
+  const endTunnels = owner && serveTunnels(server.server, tunnelOptions(parts, owner))
+
   const ingest = new AbortController()
   const readers = new AbortController()
   const running: Promise<void>[] = []
@@ -128,6 +131,7 @@ async function assemble(parts: Parts): Promise<App> {
     readers.abort()
     await manager.close()
     await Promise.allSettled(running)
+    endTunnels?.()
     await server.close().catch(() => undefined)
     await engines.close()
     await tracing?.close()
@@ -160,8 +164,22 @@ async function createOwner({ config, log, engines, secrets }: Parts): Promise<Ow
     positions,
     leases,
     vault,
+    via: (node) => ({
+      node,
+      connect: (host, port) => openTunnel(node, secrets.jwtSecret, host, port),
+    }),
     log,
   })
+}
+
+/** Other nodes may go where this one goes, and where its settings let them. */
+function tunnelOptions({ config, secrets, log }: Parts, owner: OwningManager): TunnelOptions {
+  const free: Passage = { waitMs: () => 0, spend: () => () => {} }
+  return {
+    secret: secrets.jwtSecret,
+    log,
+    passage: (to) => owner.passage(to) ?? (config.tunnelTo?.includes(to) ? free : undefined),
+  }
 }
 
 /** Credentials leave the settings sealed. */

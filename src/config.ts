@@ -34,8 +34,9 @@ const Subscription = Type.Object(
 
 const Side = Type.Object(
   {
-    url: Type.String({ pattern: '^wss?://.+' }),
+    url: Type.Optional(Type.String({ pattern: '^wss?://.+' })),
     restUrl: Type.Optional(Type.String({ pattern: '^https?://.+' })),
+    via: Type.Optional(Type.String({ pattern: '^https?://[^/@]+/?$' })),
   },
   { additionalProperties: false },
 )
@@ -149,6 +150,13 @@ export const Settings = Type.Object(
     }),
     kafka: KafkaSettings,
     store: StoreSettings,
+    tunnelTo: Type.Optional(
+      Type.Array(Type.String({ pattern: '^[^/:@]+:[0-9]+$' }), {
+        maxItems: 100,
+        description:
+          'addresses `host:port` to which this node opens connections for other nodes (`via`), besides those of `sources`',
+      }),
+    ),
     sources: Type.Optional(
       Type.Array(Source, { maxItems: 1_000, description: 'sources to connect at start, file only' }),
     ),

@@ -106,6 +106,9 @@ describe('settings', () => {
   it.each([
     ['sides: [{ url: ws://a }]', /sources\.0\.sides is .*accepted is an array of 2 items$/],
     ['sides: [{ url: http://a }, { url: ws://b }]', /sources\.0\.sides\.0\.url.*http:/],
+    ['sides: [{}, { via: ws://b:8080 }]', /sources\.0\.sides\.1\.via.*ws:.*https\?/],
+    ['sides: [{}, { via: "http://me:hunter2@b:8080" }]', /^(?!.*hunter2).*sources\.0\.sides\.1\.via/],
+    ['via: http://b:8080', /unknown setting sources\.0\.via/],
     ['sides: [{ url: ws://me:hunter2@a }]', /^(?!.*hunter2).*array of 2 items$/],
     [
       'url: ws://c\n    sides: [{ url: ws://a }, { url: ws://b }]',
@@ -115,6 +118,17 @@ describe('settings', () => {
     const path = file(`sources:\n  - id: x\n    kind: kraken\n    ${sides}\n`)
     expect(() => loadConfig({}, path)).toThrow(message)
     expect(() => loadConfig({}, path)).toThrow(/^[^\n]*$/)
+  })
+
+  it('take the sides of a source as nodes, and where a node lets others go', () => {
+    const path = file(
+      'tunnelTo: [stream.binance.com:9443]\nsources:\n  - id: binance\n    sides: [{}, { via: http://ingest-2:8080 }]\n',
+    )
+    expect(loadConfig({}, path)).toMatchObject({
+      tunnelTo: ['stream.binance.com:9443'],
+      sources: [{ sides: [{}, { via: 'http://ingest-2:8080' }] }],
+    })
+    expect(() => loadConfig({}, file('tunnelTo: [stream.binance.com]\n'))).toThrow(/tunnelTo\.0/)
   })
 
   it('never show the password in a URL', () => {

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { Channel, Decimal, Flag, Level, Micros, Payload, VenueId } from '../market/event.ts'
 import type { Market } from '../market/symbol.ts'
 
@@ -131,8 +132,18 @@ export interface LinkOptions {
   readonly source: string
   readonly url?: string
   readonly restUrl?: string
+  /** The way to `url`. Absent: the shortest. */
+  readonly via?: Via
   /** Never logged, never shown. */
   readonly credentials?: Credentials
+}
+
+/** Another node, from which connections are opened instead of from here. */
+export interface Via {
+  /** Its address. */
+  readonly node: string
+  /** Rejects with `venue-unavailable`. */
+  connect(host: string, port: number): Promise<Duplex>
 }
 
 /** What a venue knows us by, under the venue's own names: `apiKey`, `secret`, `password` … */
@@ -223,6 +234,8 @@ export interface FetchedTrades {
  */
 export interface Connector {
   readonly kind: string
+  /** Where its links lead without a `url`; absent: to no address. */
+  readonly url?: string
   readonly channels: readonly Channel[]
   /** Of ohlcv, as feedgate names them. */
   readonly timeframes: readonly string[]

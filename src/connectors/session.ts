@@ -1,8 +1,12 @@
-import WebSocket, { type RawData } from 'ws'
+import { isIP } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { connect as startTls } from 'node:tls'
+import WebSocket, { type ClientOptions, type RawData } from 'ws'
 import { now } from '../clock.ts'
+import { FeedgateError } from '../errors.ts'
 import { type Pacer, venuePacer } from '../pacer.ts'
 import { signals } from '../signals.ts'
-import type { Decoded, Link, LinkEnd, LinkOptions, LinkSink, Subscription } from './connector.ts'
+import type { Decoded, Link, LinkEnd, LinkOptions, LinkSink, Subscription, Via } from './connector.ts'
 import { Requests } from './requests.ts'
 import { parseRetryAfter } from './rest.ts'
 import type { Decoder, Venue } from './venue.ts'
@@ -65,6 +69,7 @@ class Session implements Link {
     this.#socket = new WebSocket(venue.endpoint?.(url, route) ?? url, {
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       maxPayload: MAX_FRAME_BYTES,
+      ...(options.via && { createConnection: openedBy(options.via) }),
     })
     this.#listen()
   }
@@ -87,7 +92,11 @@ class Session implements Link {
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
       const doing = this.#heardAt === 0 ? 'cannot connect' : 'connection failed'
-      this.#end({ reason: `${doing}: ${error.code ?? error.message}` })
+      const known = error instanceof FeedgateError ? error : undefined
+      this.#end({
+        reason: `${doing}: ${known?.message ?? error.code ?? error.message}`,
+        ...(known?.retryAfterMs !== undefined && { retryAfterMs: known.retryAfterMs }),
+      })
     })
     socket.on('close', (code, reason) => {
       const said = printable(reason.toString())
@@ -267,6 +276,24 @@ class Session implements Link {
     if (this.#socket.readyState !== WebSocket.CLOSING) this.#socket.terminate()
     this.#sink.ended(end)
   }
+}
+
+/** TLS is with the venue, whoever opened the connection. */
+function openedBy(via: Via): ClientOptions['createConnection'] {
+  const open = (
+    { host = '', port, protocol }: { host?: string; port?: number | string; protocol?: string },
+    done: (error: Error | null, socket?: Duplex) => void,
+  ) => {
+    const isTls = protocol === 'wss:' || protocol === 'https:'
+    via
+      .connect(host, Number(port))
+      .then(
+        (socket) =>
+          done(null, isTls ? startTls({ socket, host, servername: isIP(host) ? '' : host }) : socket),
+        done,
+      )
+  }
+  return open as unknown as ClientOptions['createConnection']
 }
 
 /** What a venue says at a close is shown to people and kept in events: short, one line. */

@@ -38,6 +38,7 @@ export function venueConnector(venue: Venue): Connector {
   const { bookRequest, instrumentsRequests, tradesRequest, polled = [] } = venue
   return {
     kind: venue.id,
+    url: venue.url,
     channels: venue.channels,
     timeframes: venue.timeframes,
     bookRules: venue.book,

@@ -1,4 +1,4 @@
-import type { Connector } from '../connectors/connector.ts'
+import type { Connector, LinkOptions } from '../connectors/connector.ts'
 import { type Pacer, venuePacer } from '../pacer.ts'
 
 interface Host {
@@ -7,33 +7,36 @@ interface Host {
   silentUntil: number
 }
 
+/** Where an attempt leads, and from where. */
+export type Route = Pick<LinkOptions, 'url' | 'via'>
+
 /**
- * A venue counts connection attempts by address, so all sources of one kind and host share its limit, and are silent
+ * A venue counts connection attempts by address, so all sources of one kind, host and node share its limit, and are silent
  * together for as long as it asked one of them to be.
  */
 export class ConnectLimits {
-  /** One for each kind and host in the settings and admins' requests. */
+  /** One for each kind, host and node in the settings and admins' requests. */
   readonly #hosts = new Map<string, Host>()
 
   /** ms until another attempt is allowed; 0: now. */
-  waitMs(connector: Connector, url: string | undefined): number {
-    const { pacer, silentUntil } = this.#host(connector, url)
+  waitMs(connector: Connector, route: Route): number {
+    const { pacer, silentUntil } = this.#host(connector, route)
     return Math.max(0, Math.ceil(silentUntil - performance.now()), pacer.waitMs())
   }
 
   /** The answer is to be called when the attempt came to something: the venue has counted it by then. */
-  spend(connector: Connector, url: string | undefined): () => void {
-    return this.#host(connector, url).pacer.spend()
+  spend(connector: Connector, route: Route): () => void {
+    return this.#host(connector, route).pacer.spend()
   }
 
   /** The venue refused one for now. */
-  silence(connector: Connector, url: string | undefined, ms: number): void {
-    const host = this.#host(connector, url)
+  silence(connector: Connector, route: Route, ms: number): void {
+    const host = this.#host(connector, route)
     host.silentUntil = Math.max(host.silentUntil, performance.now() + ms)
   }
 
-  #host({ kind, connects }: Connector, url = ''): Host {
-    const key = `${kind} ${URL.canParse(url) ? new URL(url).host : url}`
+  #host({ kind, connects }: Connector, { url = '', via }: Route): Host {
+    const key = `${kind} ${URL.canParse(url) ? new URL(url).host : url} ${via?.node ?? ''}`
     let host = this.#hosts.get(key)
     if (!host) {
       host = { pacer: venuePacer(connects), silentUntil: 0 }

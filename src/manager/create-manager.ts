@@ -1,13 +1,21 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Bus } from '../bus/bus.ts'
 import { now as wallClock } from '../clock.ts'
-import type { Connector, Connectors, Credentials, Instrument, Subscription } from '../connectors/connector.ts'
+import type {
+  Connector,
+  Connectors,
+  Credentials,
+  Instrument,
+  Subscription,
+  Via,
+} from '../connectors/connector.ts'
 import { subscriptionKey } from '../connectors/connector.ts'
 import { FeedgateError } from '../errors.ts'
 import type { Log } from '../gateway/gateway.ts'
 import type { Micros } from '../market/event.ts'
 import { CHANNELS } from '../market/event.ts'
 import type { Topic } from '../market/topic.ts'
+import { authority, type Passage } from '../tunnel.ts'
 import type { Vault } from '../vault.ts'
 import { ConnectLimits } from './connect-limits.ts'
 import type { DesiredState } from './desired-state.ts'
@@ -37,6 +45,8 @@ export interface ManagerOptions {
   readonly positions: Positions
   readonly leases: Leases
   readonly vault: Vault
+  /** The way through another node. */
+  via(node: string): Via
   readonly log: Log
   /** Wall clock, µs. */
   readonly now?: () => Micros
@@ -55,6 +65,8 @@ const VERDICT_MS = 10_000
 export interface OwningManager extends Manager {
   /** Sources that this node runs, or disconnected while it had them: no other node may. */
   owned(): readonly string[]
+  /** For other nodes: may they go from here to this address, as far as it is one of a wanted source? */
+  passage(authority: string): Passage | undefined
 }
 
 /** Loads what these sources need before there can be a manager of them. */
@@ -116,6 +128,7 @@ class Supervisor implements OwningManager {
       publisher: this.#publisher,
       positions,
       limits: new ConnectLimits(),
+      via: options.via,
       patience,
       log,
       now,
@@ -160,6 +173,28 @@ class Supervisor implements OwningManager {
     return [...this.#owned.keys()]
   }
 
+  passage(to: string): Passage | undefined {
+    const { limits } = this.#context
+    for (const spec of this.#wanted()) {
+      const connector = this.#nativeConnector(spec)
+      if (!connector) continue
+      for (const { url } of spec.sides ?? [spec]) {
+        const target = url ?? connector.url
+        if (target === undefined || authority(target) !== to) continue
+        const route = url === undefined ? {} : { url }
+        return { waitMs: () => limits.waitMs(connector, route), spend: () => limits.spend(connector, route) }
+      }
+    }
+    return undefined
+  }
+
+  /** Undefined: what ccxt connects to is not known. */
+  #nativeConnector(spec: SourceSpec): Connector | undefined {
+    const { connectors } = this.#options
+    const kind = kindOf(spec.id, spec.kind, connectors)
+    return kind === 'ccxt' ? undefined : connectors.connectorFor(kind, {})
+  }
+
   /** Other nodes end, and leave their sources; admins add some at other nodes. */
   #adoptAgain(): void {
     const { desired, log } = this.#options
@@ -181,16 +216,21 @@ class Supervisor implements OwningManager {
         subscriptions: new Map(subscriptions.map((one) => [subscriptionKey(one), one])),
       })
     }
-    const wanted = [...this.#fromFile.values()]
-    for (const [id, { spec }] of this.#added) if (spec && !this.#fromFile.has(id)) wanted.push(spec)
     await Promise.all(
-      wanted.map(async (spec) => {
+      this.#wanted().map(async (spec) => {
         if (this.#sources.has(spec.id) || this.#disconnected.has(spec.id)) return
         const ownership = await this.#own(spec.id)
         await connectors.prepare(kindOf(spec.id, spec.kind, connectors))
         if (ownership && !this.#sources.has(spec.id)) this.#restart(spec, ownership)
       }),
     )
+  }
+
+  /** Of the settings file, and what admins added, whichever node runs it. */
+  #wanted(): readonly SourceSpec[] {
+    const wanted = [...this.#fromFile.values()]
+    for (const [id, { spec }] of this.#added) if (spec && !this.#fromFile.has(id)) wanted.push(spec)
+    return wanted
   }
 
   /** Undefined: another node runs the source. */

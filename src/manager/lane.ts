@@ -195,7 +195,7 @@ export class Lane {
   }
 
   #waitMs(): number {
-    return this.#host.limits.waitMs(this.#host.connector, this.#host.options.url)
+    return this.#host.limits.waitMs(this.#host.connector, this.#host.options)
   }
 
   #connect(): void {
@@ -225,7 +225,7 @@ export class Lane {
 
   #open(): Connection {
     const { connector, options, limits, settings } = this.#host
-    const arrived = limits.spend(connector, options.url)
+    const arrived = limits.spend(connector, options)
     const connection: Connection = {
       link: NO_LINK,
       openedAt: 0,
@@ -383,7 +383,7 @@ export class Lane {
   #ended(connection: Connection, end: LinkEnd): void {
     if (this.#closed) return
     const { connector, options, limits } = this.#host
-    if (end.retryAfterMs !== undefined) limits.silence(connector, options.url, end.retryAfterMs)
+    if (end.retryAfterMs !== undefined) limits.silence(connector, options, end.retryAfterMs)
     if (connection === this.#next) this.#nextEnded(connection, end)
     else if (connection === this.#current) this.#currentEnded(connection, end)
   }

@@ -8,7 +8,7 @@ export interface SourceSpec {
   readonly kind: string
   readonly url?: string
   readonly restUrl?: string
-  /** Instead of `url` and `restUrl` exactly two hosts that say the same: see `sides.ts`. */
+  /** Instead of `url` and `restUrl` exactly two: hosts that say the same, or nodes to reach one from; see `sides.ts`. */
   readonly sides?: readonly SideSpec[]
   /** Of ccxt: its id of the exchange; default the source's id. */
   readonly exchange?: string
@@ -27,6 +27,8 @@ export interface SourceSpec {
 export interface SideSpec {
   readonly url?: string
   readonly restUrl?: string
+  /** The node from which its connections are opened, `http://host:port`; see `tunnel.ts`. */
+  readonly via?: string
 }
 
 export interface SubscriptionSpec {

@@ -1,4 +1,4 @@
-import type { Connector, Credentials, Instrument, Subscription } from '../connectors/connector.ts'
+import type { Connector, Credentials, Instrument, Subscription, Via } from '../connectors/connector.ts'
 import { subscriptionKey } from '../connectors/connector.ts'
 import type { Log } from '../gateway/gateway.ts'
 import type { Micros, SourceState } from '../market/event.ts'
@@ -50,10 +50,11 @@ export interface SourceContext {
   /** Opened. */
   readonly credentials?: Credentials
   now(): Micros
+  via(node: string): Via
   notify(notification: Notification): void
 }
 
-/** One host or set of hosts of a source; of two, each has a name. */
+/** One host or set of hosts of a source, or one way there; of two, each has a name. */
 interface SourceSide {
   readonly name: SideName | undefined
   readonly connections: Connections
@@ -68,7 +69,7 @@ interface Wanted {
   readonly merge?: { sweep(): void; close(): void }
 }
 
-/** One source: what is wanted of it, over the connections of its host, or of two hosts that say the same. */
+/** One source: what is wanted of it, over the connections of its host, or of two sides that say the same. */
 export class Source {
   readonly spec: SourceSpec
   readonly connector: Connector
@@ -99,7 +100,7 @@ export class Source {
       : [this.#createSide(spec, undefined)]
   }
 
-  #createSide({ url, restUrl }: SideSpec, name: SideName | undefined): SourceSide {
+  #createSide({ url, restUrl, via }: SideSpec, name: SideName | undefined): SourceSide {
     const { spec, connector } = this
     const { limits, patience, publisher, credentials, now } = this.#context
     const { baseMs, capMs, ...settings } = { ...RECONNECT, ...spec.reconnect }
@@ -109,6 +110,7 @@ export class Source {
         source: spec.id,
         ...(url !== undefined && { url }),
         ...(restUrl !== undefined && { restUrl }),
+        ...(via !== undefined && { via: this.#context.via(via) }),
         ...(credentials && { credentials }),
       },
       limits,

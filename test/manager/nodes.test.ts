@@ -15,7 +15,7 @@ import type { EncodedEvent } from '../../src/market/encoded-event.ts'
 import { createPgliteStore } from '../../src/store/pglite.ts'
 import type { Store } from '../../src/store/store.ts'
 import { createVault } from '../../src/vault.ts'
-import { SILENT, until } from './venue-world.ts'
+import { noVia, SILENT, until } from './venue-world.ts'
 
 const TICKER: SourceSpec = {
   id: 'sim',
@@ -61,6 +61,7 @@ async function startNode(name: string, sources: readonly SourceSpec[]): Promise<
     positions: createStorePositions(store, async () => new Map()),
     leases,
     vault: createVault('a key of the tests, long enough for one'),
+    via: noVia,
     log: SILENT,
   })
   const read = async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { DeadLetter } from '../../src/bus/bus.ts'
 import { createEmbeddedBus } from '../../src/bus/embedded.ts'
 import { now } from '../../src/clock.ts'
-import type { Connectors } from '../../src/connectors/connector.ts'
+import type { Connectors, Via } from '../../src/connectors/connector.ts'
 import { loadConnectors } from '../../src/connectors/registry.ts'
 import type { Log } from '../../src/gateway/gateway.ts'
 import { createManager, prepareConnectors } from '../../src/manager/create-manager.ts'
@@ -37,6 +37,11 @@ export interface Upstream {
 
 let connectors: Promise<Connectors> | undefined
 
+/** One node, which knows no other. */
+export function noVia(node: string): Via {
+  throw new Error(`there is no node ${node}`)
+}
+
 export function temporaryFolder(): string {
   return mkdtempSync(join(tmpdir(), 'feedgate-manager-'))
 }
@@ -50,6 +55,7 @@ export async function startUpstream(
     readonly connectors?: Connectors
     readonly log?: Log
     readonly patience?: Patience
+    readonly via?: (node: string) => Via
   } = {},
 ): Promise<Upstream> {
   const dataDir = options.dataDir ?? temporaryFolder()
@@ -68,6 +74,7 @@ export async function startUpstream(
     positions,
     leases: createMemoryLeases(now),
     vault: createVault('a key of the tests, long enough for one'),
+    via: options.via ?? noVia,
     log: options.log ?? SILENT,
     ...(options.patience && { patience: options.patience }),
   })
