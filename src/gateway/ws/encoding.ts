@@ -54,6 +54,9 @@ class MessagePack implements Encoding {
   readonly id = 1
   readonly name = 'msgpack'
   readonly plain = this
+  /** Most events of a flush have the same one. */
+  #tail = ''
+  #added: PackedFields = { count: 0, bytes: Buffer.alloc(0) }
 
   event(body: Buffer, tail: string): Buffer {
     let packed = packedEvents.get(body)
@@ -61,7 +64,11 @@ class MessagePack implements Encoding {
       packed = packFields(body)
       packedEvents.set(body, packed)
     }
-    const added = packFields(Buffer.from(`{${tail.slice(1)}`, 'latin1'))
+    if (tail !== this.#tail) {
+      this.#tail = tail
+      this.#added = packFields(Buffer.from(`{${tail.slice(1)}`, 'latin1'))
+    }
+    const added = this.#added
     return binaryFrame([mapHeader(packed.count + added.count), packed.bytes, added.bytes])
   }
 

@@ -5,13 +5,17 @@
 
 const QUOTE = 0x22
 const COMMA = 0x2c
+const MINUS = 0x2d
+const DOT = 0x2e
+const ZERO = 0x30
 const COLON = 0x3a
 const OPEN_ARRAY = 0x5b
 const BACKSLASH = 0x5c
 const CLOSE_ARRAY = 0x5d
 const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
-/** Digits that are a safe integer whatever they are. */
+const ENDS = [COMMA, CLOSE_ARRAY, CLOSE_OBJECT]
+/** So many digits are a safe integer whatever they are. */
 const SAFE_DIGITS = 15
 const UINT64 = 2n ** 64n
 
@@ -147,18 +151,25 @@ class Packer {
   #number(): void {
     const json = this.#json
     const start = this.#at
-    let end = start
-    let whole = true
-    for (let byte = json[end]!; byte !== COMMA && byte !== CLOSE_ARRAY && byte !== CLOSE_OBJECT; ) {
-      if (byte !== 0x2d && (byte < 0x30 || byte > 0x39)) whole = false
-      byte = json[++end]!
-      if (end >= json.length) break
-    }
+    const first = json[start]! === MINUS ? start + 1 : start
+    let end = first
+    let value = 0
+    for (let digit = json[end]! - ZERO; digit >= 0 && digit <= 9; digit = json[++end]! - ZERO)
+      value = value * 10 + digit
     this.#at = end
-    const digits = json.toString('latin1', start, end)
-    if (!whole) this.#float(Number(digits))
-    else if (digits.length <= SAFE_DIGITS) this.#integer(Number(digits))
-    else this.#long(digits)
+    const byte = json[end]
+    if (byte === DOT || byte === 0x65 || byte === 0x45) this.#fraction(start)
+    else if (end - first > SAFE_DIGITS) this.#long(json.toString('latin1', start, end))
+    else this.#integer(first === start ? value : -value)
+  }
+
+  #fraction(start: number): void {
+    const json = this.#json
+    let end = this.#at
+    for (let byte = json[end]; byte !== undefined && !ENDS.includes(byte); byte = json[end]) end++
+    this.#at = end
+    const value = Number(json.toString('latin1', start, end))
+    this.#length = this.#out.writeDoubleBE(value, this.#head(this.#length, FLOAT64))
   }
 
   #integer(value: number): void {
@@ -194,10 +205,6 @@ class Packer {
       this.#length = this.#out.writeBigInt64BE(value, this.#head(at, 0xd3))
     else this.#string(digits)
   }
-
-  #float(value: number): void {
-    this.#length = this.#out.writeDoubleBE(value, this.#head(this.#length, FLOAT64))
-  }
 }
 
 /** One for the process: a value is packed without interruption. */
@@ -216,9 +223,11 @@ export function packFields(json: Buffer): PackedFields {
   return { count, bytes: packer.take() }
 }
 
+const SMALL_MAPS = Array.from({ length: 16 }, (_, count) => Buffer.of(MAP.fixed | count))
+
 /** Bytes in front of so many fields. */
 export function mapHeader(count: number): Buffer {
-  return count < 16 ? Buffer.of(MAP.fixed | count) : Buffer.of(MAP.of16, count >> 8, count & 0xff)
+  return SMALL_MAPS[count] ?? Buffer.of(MAP.of16, count >> 8, count & 0xff)
 }
 
 export function arrayHeader(count: number): Buffer {
