@@ -3,6 +3,7 @@ import { COMMANDS } from './commands.ts'
 import { eventSchema, PAYLOADS } from './events.ts'
 import { LegacyError, ODDS_COMMANDS, OddsUpdate, STATUS_COMMANDS, STATUS_MESSAGES } from './legacy.ts'
 import { CONTROL } from './messages.ts'
+import { SUBPROTOCOLS } from './subprotocols.ts'
 
 type Schemas = Readonly<Record<string, TSchema>>
 interface Reference {
@@ -24,11 +25,23 @@ const ENDPOINTS = {
   stream: {
     address: '/ws',
     description:
-      'Everything. Other tiers get one event a frame, or arrays with `batch`; `basic` gets arrays. Close codes: 40xx do not retry unchanged (4001 auth, 4003 expired or revoked, 4009 forbidden), 41xx retry with back-off (4100 slow, 4106 too many connections, 4129 rate), 42xx reconnect now (4200 shutdown, 4201 no pong); 1009 message too large.',
+      'Everything. Other tiers get one event a frame, or arrays with `batch`; `basic` gets arrays. Text frames of JSON; with the subprotocol feedgate.v1.msgpack binary frames of MessagePack that say the same, to be sent the same way. Close codes: 40xx do not retry unchanged (4001 auth, 4003 expired or revoked, 4009 forbidden), 41xx retry with back-off (4100 slow, 4106 too many connections, 4129 rate), 42xx reconnect now (4200 shutdown, 4201 no pong); 1009 message too large.',
     query: {
       access_token: 'a JWT, never an API key',
       ticket: 'from POST /auth/ticket: single use, 30 s',
       batch: 'true: events come in arrays',
+      compress:
+        'true: what is sent to all clients of a shape is compressed, where permessage-deflate is offered too; best with batch',
+    },
+    headers: {
+      type: 'object',
+      properties: {
+        'Sec-WebSocket-Protocol': {
+          type: 'string',
+          enum: Object.values(SUBPROTOCOLS),
+          description: 'not needed: without it, or with others, the connection goes on in JSON without one',
+        },
+      },
     },
     client: COMMANDS as Schemas,
     server: { ...(CONTROL as Schemas), ...EVENTS },
@@ -83,7 +96,13 @@ export function asyncApiDocument(version: string): object {
       address: endpoint.address,
       description: endpoint.description,
       messages: ofChannel,
-      bindings: { ws: { method: 'GET', query: querySchema(endpoint.query) } },
+      bindings: {
+        ws: {
+          method: 'GET',
+          query: querySchema(endpoint.query),
+          ...('headers' in endpoint ? { headers: endpoint.headers } : {}),
+        },
+      },
     }
   }
   return {

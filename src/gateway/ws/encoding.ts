@@ -1,5 +1,6 @@
 import type { WebSocket } from 'ws'
 import { BadMessage } from '../../protocol/parse.ts'
+import { SUBPROTOCOLS } from '../../protocol/subprotocols.ts'
 import { Deflater } from './deflate.ts'
 import { arrayFrame, binaryFrame, eventFrame, payloadOf, textFrame } from './frame.ts'
 import { arrayHeader, mapHeader, type PackedFields, pack, packFields } from './message-pack.ts'
@@ -134,15 +135,14 @@ export const ENCODINGS: readonly Encoding[] = [
   new Deflated(MESSAGE_PACK, 3),
 ]
 
-/** WebSocket subprotocols of `/ws`, and the encoding that each stands for. */
-const SUBPROTOCOLS: ReadonlyMap<string, Encoding> = new Map([
-  ['feedgate.v1.json', JSON_TEXT],
-  ['feedgate.v1.msgpack', MESSAGE_PACK],
+const BY_SUBPROTOCOL: ReadonlyMap<string, Encoding> = new Map([
+  [SUBPROTOCOLS.json, JSON_TEXT],
+  [SUBPROTOCOLS.messagePack, MESSAGE_PACK],
 ])
 
 /** The first that is known of those that a client offers; without one it goes on in JSON. */
 export function subprotocolOf(offered: Iterable<string>): string | false {
-  for (const name of offered) if (SUBPROTOCOLS.has(name)) return name
+  for (const name of offered) if (BY_SUBPROTOCOL.has(name)) return name
   return false
 }
 
@@ -153,6 +153,6 @@ export function canDeflate(offers: string): boolean {
 
 /** What was negotiated. */
 export function encodingOf({ protocol, extensions }: Pick<WebSocket, 'protocol' | 'extensions'>): Encoding {
-  const plain = SUBPROTOCOLS.get(protocol) ?? JSON_TEXT
+  const plain = BY_SUBPROTOCOL.get(protocol) ?? JSON_TEXT
   return extensions === '' ? plain : ENCODINGS[plain.id + 2]!
 }
