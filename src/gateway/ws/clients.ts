@@ -75,7 +75,7 @@ export class LiveClients implements Clients {
     )) {
       if (entries.length > limit) break
       const { identity } = client
-      if (!identity || client.connection.id <= after) continue
+      if (!identity || !client.connection.open || client.connection.id <= after) continue
       if (tenant === undefined || identity.tenant === tenant)
         entries.push(entryOf(client, identity, this.#peers.node))
     }
@@ -95,6 +95,7 @@ export class LiveClients implements Clients {
     if (!client || (why === 'ghost' && this.#isAlive(client))) return false
     const { connection } = client
     if (why === 'operator') {
+      if (!connection.open) return false
       connection.close(4009, 'ended by an operator')
       return true
     }

@@ -56,12 +56,23 @@ export class TestGateway {
   constructor(options: GatewayOptions = {}) {
     this.cache = options.cache ?? createMemoryCache()
     this.auth = createAuth({
-      // Keys of this test are the demo's: they need no store.
-      store: { sql: { query: async () => ({ rows: [] }), transaction: async () => undefined as never } },
+      // Keys of this test are the demo's: they need no store. Of what else is stored it has the ceilings of tenants.
+      store: {
+        sql: {
+          query: async (text: string, [id, tier] = []) => ({
+            rows: this.#ceilings(text, id, tier) as never[],
+          }),
+          transaction: async () => undefined as never,
+        },
+      },
       jwtSecret: JWT_SECRET,
       jwtIssuer: 'feedgate',
       adminApiKeys: [],
-      ...(options.anonymous === false ? {} : { anonymous: { tier: 'basic', tenant: 'demo' } }),
+      ...(options.anonymous === false
+        ? {}
+        : {
+            anonymous: { tier: 'basic', tenant: options.demo === false ? 'anonymous' : 'demo' },
+          }),
       licence: (source) => this.sources.get(source),
       demoKeys: (Object.keys(KEYS) as TierName[]).map((tier) => ({ tier, key: KEYS[tier] })),
       ...(options.tiers ? { tiers: options.tiers } : {}),
@@ -97,6 +108,12 @@ export class TestGateway {
     this.hub = createHub(ports, options.hub)
     this.#server = fastify()
     this.#server.register(webSocketRoutes(ports, this.hub))
+  }
+
+  readonly #tiers = new Map<unknown, unknown>()
+  #ceilings(text: string, id: unknown, tier: unknown): object[] {
+    if (text.startsWith('INSERT INTO tenants')) this.#tiers.set(id, tier)
+    return text.includes('tenants') && this.#tiers.has(id) ? [{ id, tier: this.#tiers.get(id) }] : []
   }
 
   async start(): Promise<this> {

@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import jwt from 'jsonwebtoken'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { WebSocket } from 'ws'
 import { type GatewayOptions, JWT_SECRET, KEYS, pause, TestGateway, ticker, tier, until } from './gateway.ts'
 
 let gateway: TestGateway
@@ -121,6 +123,46 @@ describe('a token', () => {
     expect(answer).toMatchObject({ type: 'error', code: 403 })
   })
 
+  it('of a tenant whose ceiling is changed has what that leaves, at once, and is told', async () => {
+    await start({ tiers: tier('basic', { framesPerMinute: 600, frameBurst: 10 }) })
+    const topic = gateway.carry('venue', 'ticker', 'BTC/USDT')
+    gateway.carry('venue', 'orderbook', 'BTC/USDT')
+    const clients = [
+      await gateway.client({ tier: 'premium' }),
+      await gateway.client({ path: `/ws?access_token=${token()}` }),
+    ]
+    const elsewhere = await gateway.client({ path: `/ws?access_token=${token({ tenant_id: 'default' })}` })
+    for (const client of [...clients, elsewhere]) {
+      await client.ask(orderbook, 'subscribed')
+      await client.ask({ ...orderbook, channel: 'ticker' }, 'subscribed')
+    }
+    await gateway.auth.setTenantTier('demo', 'basic')
+    for (const client of clients) {
+      const refusal = await client.next((message) => message.type === 'error')
+      expect(refusal).toMatchObject({ code: 403, message: 'no longer sent: venue|orderbook|BTC/USDT' })
+      await client.next(({ type, tier }) => type === 'authenticated' && tier === 'basic')
+      expect(await client.ask(orderbook, 'subscribed')).toMatchObject({ type: 'error', code: 403 })
+    }
+    await gateway.publish(topic, ticker('1'))
+    for (const client of clients) {
+      await client.next((message) => message.type === 'ticker')
+      expect(client.frames.at(-1)).toMatch(/^\[\{/)
+    }
+    await gateway.auth.setTenantTier('demo', 'institutional')
+    for (const client of clients) {
+      await client.next(({ type, tier }) => type === 'authenticated' && tier === 'premium')
+      expect(await client.ask(orderbook, 'subscribed')).toMatchObject({ type: 'subscribed' })
+    }
+    await gateway.publish(topic, ticker('2'))
+    for (const client of clients) {
+      await client.next((message) => message.last === '2')
+      expect(client.frames.at(-1)).toMatch(/^\{/)
+      expect(client.socket.readyState).toBe(client.socket.OPEN)
+    }
+    await elsewhere.next((message) => message.last === '2')
+    expect(elsewhere.ofType('error')).toEqual([])
+  })
+
   it('or key that is revoked closes its connections with 4003', async () => {
     await start()
     const client = await gateway.client({ tier: 'premium' })
@@ -130,6 +172,152 @@ describe('a token', () => {
     gateway.revoke(keyId!)
     expect(await client.closed).toBe(4003)
     await other.ask({ type: 'ping' }, 'pong')
+  })
+})
+
+describe('a page in a browser', () => {
+  const evil = 'https://evil.example'
+  const opened = (origin: string, path = '/ws') => gateway.client({ path, headers: { origin } })
+
+  it('of another origin brings a credential; the own one, and one of the same machine, need none', async () => {
+    await start()
+    for (const origin of [`http://127.0.0.1:${gateway.port}`, 'http://localhost:5173'])
+      expect(await (await opened(origin)).ask({ type: 'ping' }, 'pong')).toMatchObject({ type: 'pong' })
+    for (const origin of [evil, 'null', `http://127.0.0.1.evil.example:${gateway.port}`]) {
+      const client = await opened(origin)
+      expect(await client.ask({ type: 'ping' }, 'pong')).toMatchObject({ type: 'error', code: 403 })
+      expect(await client.closed).toBe(4009)
+      for (const path of ['/ws/odds', '/ws/status'])
+        expect(await (await opened(origin, path)).closed).toBe(4009)
+    }
+    const bearer = await opened(evil, `/ws?access_token=${token()}`)
+    expect(await bearer.ask({ type: 'ping' }, 'pong')).toMatchObject({ type: 'pong' })
+    const says = await opened(evil)
+    expect(await says.ask({ type: 'auth', apiKey: KEYS.premium }, 'authenticated')).toMatchObject({
+      tier: 'premium',
+    })
+  })
+
+  it('is of a named origin, where origins are named', async () => {
+    await start({ hub: { allowedOrigins: ['https://app.example.com'] } })
+    const page = await opened('https://app.example.com')
+    expect(await page.ask({ type: 'ping' }, 'pong')).toMatchObject({ type: 'pong' })
+    const other = await opened(evil, `/ws?access_token=${token()}`)
+    expect(await other.closed).toBe(4009)
+    expect(other.messages).toMatchObject([{ type: 'error', code: 403 }])
+  })
+})
+
+describe('a key at its limit of connections', () => {
+  const two = { tiers: tier('premium', { connections: 2 }) }
+  /** Reads on, but does not answer a ping: as a client whose network is gone. */
+  async function ghost(): Promise<{ closed: Promise<number> }> {
+    const socket = new WebSocket(`ws://127.0.0.1:${gateway.port}/ws`, {
+      headers: { 'x-api-key': KEYS.premium },
+      autoPong: false,
+    })
+    socket.on('error', () => {})
+    await once(socket, 'open')
+    socket.send('{"type":"ping"}')
+    await once(socket, 'message')
+    return { closed: once(socket, 'close').then(([code]) => code as number) }
+  }
+
+  it('has the oldest of those that are gone make room', async () => {
+    await start(two)
+    const alive = await gateway.client({ tier: 'premium' })
+    await alive.ask({ type: 'ping' }, 'pong')
+    const gone = await ghost()
+    const next = await gateway.client({ tier: 'premium' })
+    await next.ask({ type: 'ping' }, 'pong')
+    // 1006: what is gone does not wait for a close frame; 4201 if it could still read it.
+    expect([1006, 4201]).toContain(await gone.closed)
+    expect(alive.socket.readyState).toBe(alive.socket.OPEN)
+  })
+
+  it('is refused at once when all are alive', async () => {
+    await start(two)
+    const alive = [await gateway.client({ tier: 'premium' }), await gateway.client({ tier: 'premium' })]
+    for (const client of alive) await client.ask({ type: 'ping' }, 'pong')
+    const began = performance.now()
+    const refused = await gateway.client({ tier: 'premium' })
+    expect(await refused.closed).toBe(4106)
+    expect(refused.messages).toMatchObject([{ type: 'error', code: 406, name: 'too-many-connections' }])
+    // Those who answer are not waited for.
+    expect(performance.now() - began).toBeLessThan(1_400)
+    for (const client of alive) await client.ask({ type: 'ping' }, 'pong')
+  })
+
+  it('finds a ghost for each of several who come back at once', async () => {
+    await start(two)
+    const gone = [await ghost(), await ghost()]
+    const back = await Promise.all([0, 1, 2].map(() => gateway.client({ tier: 'premium' })))
+    const answers = await Promise.all(back.map((client) => client.ask({ type: 'ping' }, 'pong')))
+    expect(answers.map(({ type, code }) => code ?? type).sort()).toEqual([406, 'pong', 'pong'])
+    await Promise.all(gone.map(({ closed }) => closed))
+  })
+
+  it('that is deleted meanwhile lets nobody in', async () => {
+    await start(two)
+    await Promise.all([ghost(), ghost()])
+    const client = await gateway.client({ tier: 'premium' })
+    await pause(200)
+    const { keyId } = await gateway.auth.identify({ kind: 'apiKey', apiKey: KEYS.premium }, '::1')
+    gateway.revoke(keyId!)
+    expect(await client.closed).toBe(4003)
+  })
+})
+
+describe('those who are connected', () => {
+  it('are listed with what each was sent, page by page, and can be ended one by one', async () => {
+    await start({ tiers: tier('basic', { framesPerMinute: 300, frameBurst: 1, commandsPerSecond: 50 }) })
+    const topic = gateway.carry('venue', 'ticker', 'BTC/USDT')
+    const grouped = await gateway.client({ tier: 'premium' })
+    const paced = await gateway.client({ tier: 'basic' })
+    for (const client of [grouped, paced])
+      await client.ask({ type: 'subscribe', channel: 'ticker', symbols: ['BTC/USDT'] }, 'subscribed')
+    const board = await gateway.client({ path: `/ws/odds?access_token=${token({ tenant_id: 'default' })}` })
+    await gateway.client()
+    for (let n = 1; n <= 20; n++) await gateway.publish(topic, ticker(String(n)))
+    for (const client of [grouped, paced]) await client.next((message) => message.last === '20')
+    await grouped.settled()
+    const { items, next, complete } = await gateway.hub.clients.list({ after: '', limit: 10 })
+    expect({ next, complete }).toEqual({ next: null, complete: true })
+    expect(items).toMatchObject([
+      { tier: 'premium', tenant: 'demo', endpoint: '/ws', encoding: 'json', sentEvents: 20, conflated: 0 },
+      { tier: 'basic', tenant: 'demo', endpoint: '/ws', receivedMessages: 1 },
+      { tier: 'premium', tenant: 'default', endpoint: '/ws/odds', subject: 'ann', sentEvents: 0 },
+    ])
+    const [first, second] = items as [(typeof items)[0], (typeof items)[0]]
+    expect(first.subscriptions).toBe(2)
+    expect(first.sentBytes).toBe(
+      grouped.frames.reduce((sum, { length }) => sum + length + (length > 125 ? 4 : 2), 0),
+    )
+    expect(second.sentEvents).toBe(paced.ofType('ticker').length)
+    expect(second.sentEvents + second.conflated).toBe(20)
+    expect(second.conflated).toBeGreaterThan(0)
+    const page = await gateway.hub.clients.list({ after: '', limit: 1, tenant: 'demo' })
+    expect(page).toMatchObject({ items: [{ id: first.id }], next: first.id })
+    const rest = await gateway.hub.clients.list({ after: page.next!, limit: 1, tenant: 'demo' })
+    expect(rest).toMatchObject({ items: [{ id: second.id }], next: null })
+    expect(await gateway.hub.clients.end(first.id)).toBe(true)
+    expect(await grouped.closed).toBe(4009)
+    expect(await gateway.hub.clients.end(first.id)).toBe(false)
+    expect(board.socket.readyState).toBe(board.socket.OPEN)
+  })
+
+  it('say when they answered a ping last', async () => {
+    await start({ hub: { pingMs: 50, checkMs: 20 } })
+    const client = await gateway.client({ tier: 'premium' })
+    await client.ask({ type: 'ping' }, 'pong')
+    const entry = async () => (await gateway.hub.clients.list({ after: '', limit: 1 })).items[0]!
+    const { since, lastPong } = await vi.waitFor(async () => {
+      const found = await entry()
+      expect(found.lastPong).not.toBeNull()
+      return found
+    })
+    expect(lastPong! - since).toBeGreaterThan(0)
+    expect(lastPong! - since).toBeLessThan(5_000_000)
   })
 })
 
