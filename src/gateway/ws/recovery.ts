@@ -1,3 +1,4 @@
+import { type BookEvent, BookFollower } from '../../market/book-follower.ts'
 import { chainFrom, isAfter } from '../../market/continuity.ts'
 import type { EncodedEvent } from '../../market/encoded-event.ts'
 import type { Micros } from '../../market/event.ts'
@@ -16,7 +17,7 @@ const MAX_BYTES_IN_ALL = 256 * 1_048_576
 /** The client waits no longer for its answer: what is not at hand by then is not recovered. */
 const MAX_WAIT_MS = 10_000
 /** The client may come from a node that is ahead of this one: so often, so far apart, it is looked again. */
-const MAX_LOOKS = 5
+const MAX_LOOKS = 10
 const LOOK_MS = 200
 /** Positions further ahead than this come from no node. */
 const MAX_AHEAD = 100_000
@@ -104,7 +105,22 @@ export class Recovery {
       const stored = await this.#feeds.upstream.bookAt(topic, event.receivedTime)
       return stored && samePosition(stored, position) ? stored : undefined
     }
-    return undefined
+    return this.#bookSince(feed, position)
+  }
+
+  /** The recorder is behind the position: the book that it has, and up to the position what the cache has after that. */
+  async #bookSince({ topic }: TopicFeed, position: Position): Promise<StoredBook | undefined> {
+    const { upstream } = this.#feeds
+    const stored = await upstream.bookAt(topic, Number.MAX_SAFE_INTEGER)
+    if (!stored || isAfter(stored, position)) return undefined
+    const since = (await upstream.since(topic, stored)) ?? []
+    const book = new BookFollower<BookEvent>()
+    const { bids, asks, depth } = stored
+    book.apply({ ...stored, payload: { type: 'orderbook', kind: 'snapshot', bids, asks, depth } })
+    for (const event of since) if (!isAfter(event, position)) book.apply(event)
+    const image = book.image()
+    if (!image || !samePosition(image.last, position)) return undefined
+    return { ...image, ...position, receivedTime: stored.receivedTime }
   }
 
   async *#pages(feed: TopicFeed, position: Position): AsyncGenerator<readonly EncodedEvent[]> {

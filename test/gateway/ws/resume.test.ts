@@ -222,61 +222,63 @@ const book = (kind: 'snapshot' | 'delta', bids: Level[], asks: Level[]): Payload
 })
 
 describe('a resumed book', () => {
-  it.each([5, 'full'] as const)(
-    'at depth %s is the book of the venue, from window and store',
-    async (depth) => {
-      const stored = new RecordedEvents()
-      gateway = await new TestGateway({ history: stored.history, bookAt: stored.bookAt }).start()
-      const topic = gateway.carry('venue', 'orderbook', 'A')
-      const venue = new PlainBook()
-      const publish = async (payload: Payload) => {
-        venue.apply(payload as Said)
-        stored.record([await gateway.publish(topic, payload)])
-      }
-      const levels = (from: number, by: number): Level[] =>
-        run(0, 11).map((level) => [`${from + by * level}.00`, `${level + 1}`])
-      await publish(book('snapshot', levels(100, -1), levels(101, 1)))
-      const change = (round: number) =>
-        publish(
-          book(
-            'delta',
-            [[`${100 - (round % 9)}.00`, round % 3 === 0 ? '0' : `${round}`]],
-            [[`${101 + (round % 7)}.00`, round % 4 === 0 ? '0' : `${round}`]],
-          ),
-        )
-      for (let round = 1; round <= 20; round++) await change(round)
-      const command = { type: 'subscribe', channel: 'orderbook', symbols: ['A'], depth }
-      const steady = await gateway.client({ tier: 'institutional' })
-      await steady.ask(command, 'subscribed')
-      const first = await gateway.client({ tier: 'institutional' })
-      await first.ask(command, 'subscribed')
-      await first.next((m) => m.type === 'orderbook')
-      const copy = new PlainBook()
-      for (const message of first.ofType('orderbook')) copy.apply(message)
-      const { epoch, seq } = first.ofType('orderbook').at(-1)!
-      first.socket.terminate()
-      for (let round = 21; round <= 60; round++) await change(round)
-      const second = await gateway.client({ tier: 'institutional' })
-      const answer = await second.ask({ ...command, ...at('venue|orderbook|A', epoch, seq) }, 'subscribed')
-      expect('unrecovered' in answer).toBe(false)
-      for (let round = 61; round <= 90; round++) await change(round)
-      await until(() => second.ofType('orderbook').at(-1)?.seq === 91)
-      await second.settled()
-      await steady.settled()
-      // The very changes that one who never left was sent.
-      const changes = (events: readonly Said[]) => events.map((event) => [event.seq, event.bids, event.asks])
-      expect(changes(second.ofType('orderbook'))).toEqual(
-        changes(steady.ofType('orderbook').filter((event) => event.seq > seq)),
+  it.each([
+    [5, 'from window and store', 100],
+    [5, 'though the recorder is behind the position', 12],
+    ['full', 'from window and store', 100],
+  ] as const)('at depth %s is the book of the venue, %s', async (depth, _how, recorded) => {
+    const stored = new RecordedEvents()
+    gateway = await new TestGateway({ history: stored.history, bookAt: stored.bookAt }).start()
+    const topic = gateway.carry('venue', 'orderbook', 'A')
+    const venue = new PlainBook()
+    const publish = async (payload: Payload) => {
+      venue.apply(payload as Said)
+      const event = await gateway.publish(topic, payload)
+      if (event.seq <= recorded) stored.record([event])
+    }
+    const levels = (from: number, by: number): Level[] =>
+      run(0, 11).map((level) => [`${from + by * level}.00`, `${level + 1}`])
+    await publish(book('snapshot', levels(100, -1), levels(101, 1)))
+    const change = (round: number) =>
+      publish(
+        book(
+          'delta',
+          [[`${100 - (round % 9)}.00`, round % 3 === 0 ? '0' : `${round}`]],
+          [[`${101 + (round % 7)}.00`, round % 4 === 0 ? '0' : `${round}`]],
+        ),
       )
-      for (const message of second.ofType('orderbook')) {
-        expect(message.kind).toBe('delta')
-        copy.apply(message)
-      }
-      const shown = depth === 'full' ? 100 : depth
-      for (const side of ['bids', 'asks'] as const)
-        expect(copy.top(side, shown)).toEqual(venue.top(side, shown))
-    },
-  )
+    for (let round = 1; round <= 20; round++) await change(round)
+    const command = { type: 'subscribe', channel: 'orderbook', symbols: ['A'], depth }
+    const steady = await gateway.client({ tier: 'institutional' })
+    await steady.ask(command, 'subscribed')
+    const first = await gateway.client({ tier: 'institutional' })
+    await first.ask(command, 'subscribed')
+    await first.next((m) => m.type === 'orderbook')
+    const copy = new PlainBook()
+    for (const message of first.ofType('orderbook')) copy.apply(message)
+    const { epoch, seq } = first.ofType('orderbook').at(-1)!
+    first.socket.terminate()
+    for (let round = 21; round <= 60; round++) await change(round)
+    const second = await gateway.client({ tier: 'institutional' })
+    const answer = await second.ask({ ...command, ...at('venue|orderbook|A', epoch, seq) }, 'subscribed')
+    expect('unrecovered' in answer).toBe(false)
+    for (let round = 61; round <= 90; round++) await change(round)
+    await until(() => second.ofType('orderbook').at(-1)?.seq === 91)
+    await second.settled()
+    await steady.settled()
+    // The very changes that one who never left was sent.
+    const changes = (events: readonly Said[]) => events.map((event) => [event.seq, event.bids, event.asks])
+    expect(changes(second.ofType('orderbook'))).toEqual(
+      changes(steady.ofType('orderbook').filter((event) => event.seq > seq)),
+    )
+    for (const message of second.ofType('orderbook')) {
+      expect(message.kind).toBe('delta')
+      copy.apply(message)
+    }
+    const shown = depth === 'full' ? 100 : depth
+    for (const side of ['bids', 'asks'] as const)
+      expect(copy.top(side, shown)).toEqual(venue.top(side, shown))
+  })
 })
 
 /** Cuts of the client in which about 2,000 events a second go on; 1,000 where there is time for it. */
