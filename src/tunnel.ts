@@ -118,22 +118,25 @@ export function serveTunnels(server: Server, options: TunnelOptions): () => void
   const open = new Set<Socket>()
   const count = () => signals.tunnels.emit({ open: open.size })
 
-  const refusalOf = (to: string, header: string | undefined, way: Passage | undefined) => {
+  /** The way there, or the head of the answer that there is none. */
+  const wayTo = (to: string, header: string | undefined): Passage | string => {
     if (!isToken(secret, to, header)) return '407 Proxy Authentication Required\r\nproxy-authenticate: Bearer'
+    const way = passage(to)
     if (!way) return '403 Forbidden'
     if (open.size >= MAX_TUNNELS) return '503 Service Unavailable'
     const waitMs = way.waitMs()
-    return waitMs > 0 ? `429 Too Many Requests\r\nretry-after: ${Math.ceil(waitMs / 1_000)}` : undefined
+    return waitMs > 0 ? `429 Too Many Requests\r\nretry-after: ${Math.ceil(waitMs / 1_000)}` : way
   }
 
   const onConnect = ({ url: to = '', headers }: IncomingMessage, stream: Duplex, head: Buffer) => {
     const socket = stream as Socket
     socket.on('error', () => socket.destroy())
-    const way = passage(to)
-    const refusal = refusalOf(to, headers['proxy-authorization'], way)
-    if (refusal !== undefined) {
-      log.warn({ to: to.slice(0, 300), refusal: refusal.slice(0, 3) }, 'a tunnel was refused')
-      answer(socket, refusal)
+    const way = wayTo(to, headers['proxy-authorization'])
+    if (typeof way === 'string') {
+      // Who has no token must not fill the log.
+      const level = way.startsWith('407') ? 'debug' : 'warn'
+      log[level]({ to: to.slice(0, 300), refusal: way.slice(0, 3) }, 'a tunnel was refused')
+      answer(socket, way)
       return
     }
     open.add(socket)
@@ -142,7 +145,7 @@ export function serveTunnels(server: Server, options: TunnelOptions): () => void
       open.delete(socket)
       count()
     })
-    join(socket, head, to, way!.spend())
+    join(socket, head, to, way.spend())
   }
   server.on('connect', onConnect)
   return () => {

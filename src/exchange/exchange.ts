@@ -236,6 +236,7 @@ class House {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.handshakes++
+    this.limits.comes('handshake')
     const injected = this.#refusal('handshake')
     const late = this.limits.connect()
     const refusal = injected ?? (this.#enforce ? late : undefined)
@@ -243,6 +244,7 @@ class House {
     socket.on('error', () => {})
     if (refusal) {
       const { status, retryAfterS } = refusal
+      if (status !== 451) this.limits.tellToWait('handshake', retryAfterS)
       socket.end(
         `HTTP/1.1 ${status} ${REASONS[status]}\r\nRetry-After: ${retryAfterS}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
       )
@@ -305,18 +307,21 @@ class House {
   #answer(request: IncomingMessage): RestAnswer {
     if (request.method !== 'GET') return { status: 405, body: '{"error":"only GET is served"}' }
     const { pathname: path, searchParams: query } = new URL(request.url ?? '/', 'http://exchange')
+    this.limits.comes('rest')
     const late = this.limits.rest({ path, query })
     const refusal =
       this.#refusal('rest') ??
       (this.#enforce && late
         ? { status: this.#wire.limits.rest?.status ?? 429, retryAfterS: late }
         : undefined)
-    if (refusal)
+    if (refusal) {
+      if (refusal.status !== 451) this.limits.tellToWait('rest', refusal.retryAfterS)
       return {
         status: refusal.status,
         body: `{"error":${JSON.stringify(REASONS[refusal.status])}}`,
         headers: { 'retry-after': String(refusal.retryAfterS) },
       }
+    }
     const answer = this.#wire.rest({
       path,
       query,

@@ -5,6 +5,11 @@ import type { LimitName, Rate, RestRequest, WireLimits } from './wire.ts'
 /** Violations that are remembered; those beyond are only counted. */
 const MAX_REMEMBERED = 1_000
 
+/** What was on its way when a client was told to wait cannot know of it. */
+const ON_ITS_WAY_MS = 250
+
+export type Door = 'handshake' | 'rest'
+
 export interface Violation {
   readonly limit: LimitName
   /** Number of the connection; absent where there is none. */
@@ -21,6 +26,11 @@ export class Limits {
   readonly #limits: WireLimits
   readonly #connects: Pacer | undefined
   readonly #rest: Pacer | undefined
+  /** When somebody was told to wait there last, and until when; monotonic ms. */
+  readonly #told: Record<Door, { at: number; until: number }> = {
+    handshake: { at: 0, until: 0 },
+    rest: { at: 0, until: 0 },
+  }
 
   constructor(limits: WireLimits) {
     this.#limits = limits
@@ -33,6 +43,19 @@ export class Limits {
     this.count++
     if (this.violations.length >= MAX_REMEMBERED) return
     this.violations.push({ limit, at: Date.now(), detail, ...(client && { connection: client.id }) })
+  }
+
+  /** Somebody comes: sooner than was said? */
+  comes(door: Door): void {
+    const time = performance.now()
+    const { at, until } = this.#told[door]
+    if (time > at + ON_ITS_WAY_MS && time < until)
+      this.violated('retry-after', `${door} ${Math.round(until - time)} ms too soon`)
+  }
+
+  tellToWait(door: Door, retryAfterS: number): void {
+    const at = performance.now()
+    this.#told[door] = { at, until: Math.max(this.#told[door].until, at + retryAfterS * 1_000) }
   }
 
   /** What to refuse a handshake with, if it is one too many. */

@@ -85,6 +85,7 @@ export type LimitName =
   | 'streams'
   | 'asks-per-message'
   | 'connects'
+  | 'retry-after'
   | 'subscribe-deadline'
   | 'idle'
   | 'rest'

@@ -81,6 +81,9 @@ function hurried(venue: Venue, scale: number): Venue {
         },
       }),
     },
+    ...(venue.polled && {
+      polled: venue.polled.map((channel) => ({ ...channel, everyMs: channel.everyMs / scale })),
+    }),
     limits: {
       ...limits,
       messagesPerSecond: limits.messagesPerSecond * ROOM,

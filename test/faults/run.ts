@@ -33,7 +33,7 @@ export const VENUES = {
 
 export type VenueId = keyof typeof VENUES
 export const VENUE_IDS = Object.keys(VENUES) as VenueId[]
-export const CHANNELS = ['orderbook', 'trades', 'ticker'] as const
+export const CHANNELS = ['orderbook', 'trades', 'ticker', 'openinterest'] as const
 export const SOURCE = 'x'
 
 /** Levels a side of the true books. */
@@ -53,6 +53,8 @@ export interface RunOptions {
   readonly faults?: readonly InjectOptions[]
   /** Steps before anybody connects. */
   readonly history?: number
+  /** Open interest is subscribed to as well. */
+  readonly polled?: true
 }
 
 export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
@@ -80,7 +82,7 @@ export class FaultRun {
   }
 
   static async start(options: RunOptions): Promise<FaultRun> {
-    const { venue, seed = 1, pace = 'calm', faults = [], history = 0 } = options
+    const { venue, seed = 1, pace = 'calm', faults = [], history = 0, polled } = options
     const { timeScale = scaleOf(venue, pace) } = options
     const wanted: Wanted = VENUES[venue]
     const { symbols, limit } = wanted
@@ -100,6 +102,7 @@ export class FaultRun {
         { channel: 'orderbook', symbols, ...(limit !== undefined && { limit }) },
         { channel: 'trades', symbols },
         { channel: 'ticker', symbols },
+        ...(polled ? [{ channel: 'openinterest', symbols } as const] : []),
       ],
     }
     const connectors = hurriedConnectors(venue, pace)

@@ -25,6 +25,8 @@ export interface FaultCase {
   readonly act?: (run: FaultRun, symbol: string) => void | Promise<void>
   /** Steps of the markets before anybody connects. */
   readonly history?: number
+  /** What the venue has no stream of is subscribed to as well. */
+  readonly polled?: true
   readonly pace?: Pace
   /** Of the exchange; default as the connector's. */
   readonly timeScale?: number
@@ -48,6 +50,7 @@ const CHECKSUM = sees('orderbook: gap checksum')
 const REBUILT = { kraken: CHECKSUM, 'kraken-v1': CHECKSUM }
 const REPAIRED = sees('trades: gap sequence, repaired')
 const NO_PROOF = not('its books have neither numbers nor checksums')
+const NO_POLLS = not('all its channels are streams')
 const NO_IDS = not('its trades have no ids')
 const IDS_JUMP = not('its trade ids are not contiguous')
 
@@ -73,7 +76,7 @@ const connections = (fault: ExchangeFault) => async (run: FaultRun) => {
 /** Refused while the connections are cut, and what was missed cannot be asked for either. */
 const refusal = (fault: ExchangeFault, where: 'handshake' | 'rest') => async (run: FaultRun) => {
   const count = where === 'handshake' ? 2 : Number.POSITIVE_INFINITY
-  const injected = run.inject({ fault, where, count, retryAfterS: 0.1, ms: 300 })
+  const injected = run.inject({ fault, where, count, retryAfterS: 0.6, ms: 300 })
   await connections('hard-cut')(run)
   injected.end()
 }
@@ -233,6 +236,25 @@ export const CASES: readonly FaultCase[] = [
       cells: unlessKraken(RECONNECTED),
     },
   ]),
+  {
+    name: 'HTTP 429 to polls',
+    all: true,
+    pace: 'brisk',
+    polled: true,
+    act: async (run) => {
+      const count = Number.POSITIVE_INFINITY
+      const injected = run.inject({ fault: '429', where: 'rest', count, retryAfterS: 0.6 })
+      const isStale = () =>
+        run.topics.every(({ channel, state }) => channel !== 'openinterest' || state === 'stale')
+      for (let waited = 0; !isStale(); waited += 30) {
+        if (waited > 10_000) throw new Error('nobody notices')
+        run.burst(2)
+        await pause(30)
+      }
+      injected.end()
+    },
+    cells: { ...every(NO_POLLS), 'binance-futures': sees('openinterest: gap reconnect') },
+  },
   {
     name: 'a subscription is one too many',
     all: true,
