@@ -59,13 +59,19 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS
 
-/** The one error class: `message` is a sentence for the caller that says what is accepted. */
+/**
+ * The one error class: `message` is a sentence for the caller that says what is accepted. It has no stack, which nobody
+ * would be shown: making one costs more than the refusal itself, and callers decide how many refusals there are.
+ */
 export class FeedgateError extends Error {
   readonly code: ErrorCode
   readonly retryAfterMs?: number
 
   constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryAfterMs?: number } = {}) {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    Error.stackTraceLimit = stackTraceLimit
     this.name = 'FeedgateError'
     this.code = code
     if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs
