@@ -26,7 +26,7 @@ export class Limits {
   readonly #limits: WireLimits
   readonly #connects: Pacer | undefined
   readonly #rest: Pacer | undefined
-  /** When somebody was told to wait there last, and until when; monotonic ms. */
+  /** Since when everybody has to wait there, and until when; monotonic ms. */
   readonly #told: Record<Door, { at: number; until: number }> = {
     handshake: { at: 0, until: 0 },
     rest: { at: 0, until: 0 },
@@ -54,8 +54,12 @@ export class Limits {
   }
 
   tellToWait(door: Door, retryAfterS: number): void {
-    const at = performance.now()
-    this.#told[door] = { at, until: Math.max(this.#told[door].until, at + retryAfterS * 1_000) }
+    const time = performance.now()
+    const { at, until } = this.#told[door]
+    this.#told[door] = {
+      at: time < until ? at : time,
+      until: Math.max(until, time + retryAfterS * 1_000),
+    }
   }
 
   /** What to refuse a handshake with, if it is one too many. */

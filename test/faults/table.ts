@@ -75,8 +75,9 @@ const connections = (fault: ExchangeFault) => async (run: FaultRun) => {
 
 /** Refused while the connections are cut, and what was missed cannot be asked for either. */
 const refusal = (fault: ExchangeFault, where: 'handshake' | 'rest') => async (run: FaultRun) => {
-  const count = where === 'handshake' ? 2 : Number.POSITIVE_INFINITY
-  const injected = run.inject({ fault, where, count, retryAfterS: 0.6, ms: 300 })
+  // Who does not wait as long as it is told to comes again meanwhile.
+  const count = Number.POSITIVE_INFINITY
+  const injected = run.inject({ fault, where, count, retryAfterS: 0.6, ms: 500 })
   await connections('hard-cut')(run)
   injected.end()
 }
