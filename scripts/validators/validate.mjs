@@ -52,7 +52,7 @@ async function say(what, document, version, findings) {
 
 const dataDir = mkdtempSync(join(tmpdir(), 'feedgate-validate-'))
 const program = spawn(process.execPath, [PROGRAM, 'start'], {
-  env: { PATH: process.env.PATH, PORT: '0', DATA_DIR: dataDir, LOG_LEVEL: 'error' },
+  env: { PATH: process.env.PATH, PORT: '0', DATA_DIR: dataDir, LOG_LEVEL: 'fatal' },
   cwd: dataDir,
   stdio: ['ignore', 'pipe', 'inherit'],
 })
