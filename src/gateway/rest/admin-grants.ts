@@ -1,7 +1,7 @@
 import Type from 'typebox'
 import type { Grant } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
-import { CHANNELS, isChannel } from '../../market/event.ts'
+import { isChannel } from '../../market/event.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import { parseTime } from '../time.ts'
 import { unknownChannel, unknownSource } from './access.ts'
@@ -73,11 +73,6 @@ export function grantsRoutes({ auth, manager }: GatewayPorts): RoutePlugin {
         if (channel !== undefined && !isChannel(channel)) throw unknownChannel(channel)
         if (depth !== undefined && channel !== undefined && channel !== 'orderbook')
           throw new FeedgateError('bad-request', `field depth is for books: ${channel} has none`)
-        if (channel !== undefined && CHANNELS[channel].subject === 'conversationId')
-          throw new FeedgateError(
-            'bad-request',
-            `field channel is ${channel}: a tenant has its own, and no other's`,
-          )
         const from = readMs('from', body.from)
         const to = readMs('to', body.to)
         if (from !== undefined && to !== undefined && from >= to)

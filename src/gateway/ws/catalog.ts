@@ -51,6 +51,11 @@ export class Catalog {
     return { gone, added }
   }
 
+  /** As they were when it looked last. */
+  get topics(): Iterable<Topic> {
+    return this.#topics
+  }
+
   find(selection: Selection): readonly Topic[] {
     const { channel, pattern } = selection
     const near = isWildcard(pattern)

@@ -149,9 +149,7 @@ export class CatchUp implements FeedReader {
     }
     const { feed } = this
     if (feed.live && !isAfter(feed, this.#at!)) return []
-    const missing = await this.#feeds.upstream
-      .missing(feed.topic, this.#at!, this.#time)
-      .catch(() => undefined)
+    const missing = await feed.upstream.missing(feed.topic, this.#at!, this.#time).catch(() => undefined)
     return missing?.events
   }
 
@@ -161,8 +159,7 @@ export class CatchUp implements FeedReader {
   }
 
   async #sendHistory(outbox: Outbox, from: Micros): Promise<void> {
-    const { upstream } = this.#feeds
-    const { topic } = this.feed
+    const { topic, upstream } = this.feed
     if (topic.channel === 'orderbook') await this.#sendBook(outbox, from)
     for (let reads = 1; !this.#closed; reads++) {
       let cursor: string | null = null
@@ -180,8 +177,8 @@ export class CatchUp implements FeedReader {
   }
 
   async #sendBook(outbox: Outbox, from: Micros): Promise<void> {
-    const { topic } = this.feed
-    const book = await this.#feeds.upstream.bookAt(topic, from)
+    const { topic, upstream } = this.feed
+    const book = await upstream.bookAt(topic, from)
     if (!book || this.#closed) return
     this.#past = pastOf(topic, this.shape, book)
     this.#at = { epoch: book.epoch, seq: book.seq }
@@ -200,7 +197,7 @@ export class CatchUp implements FeedReader {
     const { epoch, seq } = feed
     for (let back = Math.min(seq, WINDOW); back > 0; back = Math.floor(back / 2)) {
       const start = { epoch, seq: seq - back }
-      const events = await this.#feeds.upstream.since(feed.topic, start)
+      const events = await feed.upstream.since(feed.topic, start)
       if (!events) continue
       const first = events.findIndex((event) => event.receivedTime >= from)
       if (first < 0) return events.at(-1) ?? start

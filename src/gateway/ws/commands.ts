@@ -15,6 +15,9 @@ import type { ClientHub } from './hub.ts'
 import type { Position } from './outgoing.ts'
 import type { Recovered, Subscriptions } from './subscriptions.ts'
 
+/** Topics that an error names; `list` tells what is left. */
+const MAX_NAMED = 20
+
 /** The commands of one client that has said who it is. */
 export class Commands {
   readonly #hub: ClientHub
@@ -148,7 +151,7 @@ export class Commands {
   become(identity: Identity, refuse: (error: FeedgateError) => void): void {
     const lost = this.#subscriptions.become(identity)
     if (lost.length === 0) return
-    const names = lost.slice(0, 5).map((topic) => topic.publicId)
+    const names = lost.slice(0, MAX_NAMED).map((topic) => topic.publicId)
     const more = lost.length > names.length ? ` and ${lost.length - names.length} more` : ''
     refuse(new FeedgateError('forbidden', `no longer sent: ${names.join(', ')}${more}`))
   }

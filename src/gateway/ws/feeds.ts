@@ -11,6 +11,7 @@ import { ConflatedView } from './conflated-view.ts'
 import { Fanout } from './fanout.ts'
 import { FilterUse } from './filter.ts'
 import { Groups } from './group.ts'
+import { LateTopic } from './late-topic.ts'
 import type { Shape } from './shape.ts'
 import { TopicFeed } from './topic-feed.ts'
 import { Upstream } from './upstream.ts'
@@ -43,6 +44,8 @@ export class Feeds {
   readonly #ports: GatewayPorts
   /** As many as topics followed. */
   readonly #feeds = new Map<Topic, TopicFeed>()
+  /** Of those that see a topic later, by topic and delay. */
+  readonly #late = new Map<string, TopicFeed>()
   readonly #views = new Map<TopicFeed, Map<string, View>>()
   /** Topics with an event that all followers were asked about; bounded as topics are. */
   readonly #settled = new Set<Topic>()
@@ -137,12 +140,26 @@ export class Feeds {
     taker.tell(notice(topic.source, values.get('')?.payload as SourceChange | undefined))
   }
 
-  feed(topic: Topic): TopicFeed {
+  /** `delayMs`: as the topic was so long ago. */
+  feed(topic: Topic, delayMs = 0): TopicFeed {
+    if (delayMs > 0) return this.#lateFeed(topic, delayMs)
     let feed = this.#feeds.get(topic)
     if (!feed) {
       feed = new TopicFeed(topic, this.upstream, this.#ports.log)
       this.#feeds.set(topic, feed)
       feed.open(topic === this.#starting)
+    }
+    return feed
+  }
+
+  #lateFeed(topic: Topic, delayMs: number): TopicFeed {
+    let feed = this.#late.get(lateKey(topic, delayMs))
+    if (!feed) {
+      const upstream = new LateTopic(this.#ports, this.upstream, topic, delayMs)
+      feed = new TopicFeed(topic, upstream, this.#ports.log, delayMs)
+      this.#late.set(lateKey(topic, delayMs), feed)
+      feed.open(false)
+      void upstream.run(feed)
     }
     return feed
   }
@@ -174,14 +191,22 @@ export class Feeds {
     }
     if (feed.readers.size > 0 || feed.awaited) return
     this.#views.delete(feed)
+    const key = lateKey(feed.topic, feed.delayMs)
     if (this.#feeds.get(feed.topic) === feed) this.#feeds.delete(feed.topic)
+    else if (this.#late.get(key) === feed) this.#late.delete(key)
     feed.close()
   }
 
   close(): void {
-    for (const feed of this.#feeds.values()) feed.close()
-    this.#feeds.clear()
+    for (const feeds of [this.#feeds, this.#late]) {
+      for (const feed of feeds.values()) feed.close()
+      feeds.clear()
+    }
   }
+}
+
+function lateKey(topic: Topic, delayMs: number): string {
+  return `${delayMs}|${topic.id}`
 }
 
 function viewOf(feed: TopicFeed, shape: Shape): View {

@@ -1,6 +1,5 @@
 import type { Identity } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
-import type { Topic } from '../../market/topic.ts'
 import type { OddsCommand } from '../../protocol/legacy.ts'
 import { parseOddsCommand } from '../../protocol/parse.ts'
 import type { Connection } from './connection.ts'
@@ -8,6 +7,7 @@ import type { Feeds } from './feeds.ts'
 import type { ClientHub } from './hub.ts'
 import { type LegacyOrigin, LegacySession } from './legacy-session.ts'
 import { OddsBoard } from './odds-board.ts'
+import { delayOf } from './rights.ts'
 import type { TopicFeed } from './topic-feed.ts'
 
 /** Newest value of a market at most five times a second, for tiers whose frames are limited. */
@@ -32,15 +32,20 @@ export class OddsSession extends LegacySession<OddsCommand> {
   #subscribe(identity: Identity, eventId: string): void {
     const { ports, feeds } = this.hub
     feeds.refresh()
-    const topics = feeds
+    const follows = feeds
       .find({ channel: 'odds', source: undefined, pattern: eventId, timeframe: undefined })
-      .filter((topic) => ports.auth.entitled(identity, topic).allowed)
-    if (topics.length === 0) throw new FeedgateError('not-found', `event ${eventId} is not known here`)
+      .flatMap((topic) => {
+        const delayMs = delayOf(ports.auth, identity, topic)
+        return delayMs === undefined ? [] : { topic, delayMs }
+      })
+    if (follows.length === 0) throw new FeedgateError('not-found', `event ${eventId} is not known here`)
     this.takeRoom(this.#followed.size)
     const paced = identity.tier.framesPerMinute !== Number.POSITIVE_INFINITY
     this.#followed.set(
       eventId,
-      topics.map((topic) => new Following(feeds, topic, this.connection, paced)),
+      follows.map(
+        ({ topic, delayMs }) => new Following(feeds, feeds.feed(topic, delayMs), this.connection, paced),
+      ),
     )
   }
 
@@ -82,9 +87,9 @@ class Following {
   readonly #resting = new Map<string, NodeJS.Timeout>()
   readonly #show = (marketId: string, frame: Buffer) => this.#offer(marketId, frame)
 
-  constructor(feeds: Feeds, topic: Topic, connection: Connection, paced: boolean) {
+  constructor(feeds: Feeds, feed: TopicFeed, connection: Connection, paced: boolean) {
     this.#feeds = feeds
-    this.#feed = feeds.feed(topic)
+    this.#feed = feed
     this.#connection = connection
     this.#paced = paced
     this.#feed.whenLive(() => this.#start())

@@ -25,7 +25,7 @@ const MAX_AHEAD = 100_000
 /** Every event after the positions of one client, per topic all or nothing. Bounded by `MAX_…`. */
 export class Recovery {
   readonly #feeds: Feeds
-  /** Events before it are out of the tier's window. */
+  /** Events before it are out of the tier's window; of what comes late, of one as much earlier. */
   readonly #oldest: Micros
   readonly #deadline = performance.now() + MAX_WAIT_MS
   #events = 0
@@ -38,13 +38,14 @@ export class Recovery {
 
   /**
    * A catch-up that has all at hand up to about now. Undefined: what followed the position is not known without a hole,
-   * began before the window of the tier, is too much, or the position is none that the topic had.
+   * began before the window of the tier or before `oldest`, is too much, or the position is none that the topic had.
    */
-  async of(feed: TopicFeed, shape: Shape, position: Position): Promise<CatchUp | undefined> {
+  async of(feed: TopicFeed, shape: Shape, position: Position, oldest: Micros): Promise<CatchUp | undefined> {
     const catchUp = new CatchUp(this.#feeds, feed, shape, position)
     const late = pause(this.#deadline - performance.now()).then(() => false)
     // Where neither cache nor store can be asked, it is not recovered.
-    const provided = this.#provide(catchUp, position).catch(() => false)
+    const start = Math.max(oldest, this.#oldest - shape.delayMs * 1_000)
+    const provided = this.#provide(catchUp, position, start).catch(() => false)
     if (await Promise.race([provided, late])) return catchUp
     catchUp.close()
     return undefined
@@ -62,17 +63,18 @@ export class Recovery {
     return false
   }
 
-  async #provide(catchUp: CatchUp, position: Position): Promise<boolean> {
+  async #provide(catchUp: CatchUp, position: Position, oldest: Micros): Promise<boolean> {
     const { feed, shape } = catchUp
     if (!(await this.#reaches(feed, position))) return false
-    const { upstream } = this.#feeds
+    const { upstream } = feed
     const cut = feed.topic.channel === 'orderbook' && !isWholeBook(shape)
-    const book = cut ? await this.#bookAt(feed, position) : 'whole'
+    const book = cut ? await this.#bookAt(feed, position, oldest) : 'whole'
     if (!book) return false
-    const events = (await upstream.since(feed.topic, position)) ?? (await this.#stored(feed, position))
+    const events =
+      (await upstream.since(feed.topic, position)) ?? (await this.#stored(feed, position, oldest))
     if (!events || !this.#fits(events)) return false
     const [first] = events
-    if (first && first.receivedTime < this.#oldest) return false
+    if (first && first.receivedTime < oldest) return false
     catchUp.provide(events, pastOf(feed.topic, shape, book))
     return true
   }
@@ -88,29 +90,28 @@ export class Recovery {
   }
 
   /** The book at the client's position: deltas that are cut to a depth follow from the levels that it holds. */
-  async #bookAt(feed: TopicFeed, position: Position): Promise<StoredBook | undefined> {
-    const { topic, book } = feed
+  async #bookAt(feed: TopicFeed, position: Position, oldest: Micros): Promise<StoredBook | undefined> {
+    const { topic, upstream, book } = feed
     if (book && samePosition(book.last, position)) {
       const { levels, depth, last } = book
       const all = Number.POSITIVE_INFINITY
       const { epoch, seq, receivedTime } = last
       return { bids: levels.top('bids', all), asks: levels.top('asks', all), depth, epoch, seq, receivedTime }
     }
-    for await (const page of this.#pages(feed, position)) {
+    for await (const page of this.#pages(feed, position, oldest)) {
       const event = page.find((one) => samePosition(one, position))
       if (!event) {
         if (page.some((one) => isAfter(one, position))) return undefined
         continue
       }
-      const stored = await this.#feeds.upstream.bookAt(topic, event.receivedTime)
+      const stored = await upstream.bookAt(topic, event.receivedTime)
       return stored && samePosition(stored, position) ? stored : undefined
     }
     return this.#bookSince(feed, position)
   }
 
   /** The recorder is behind the position: the book that it has, and up to the position what the cache has after that. */
-  async #bookSince({ topic }: TopicFeed, position: Position): Promise<StoredBook | undefined> {
-    const { upstream } = this.#feeds
+  async #bookSince({ topic, upstream }: TopicFeed, position: Position): Promise<StoredBook | undefined> {
     const stored = await upstream.bookAt(topic, Number.MAX_SAFE_INTEGER)
     if (!stored || isAfter(stored, position)) return undefined
     const since = (await upstream.since(topic, stored)) ?? []
@@ -123,29 +124,36 @@ export class Recovery {
     return { ...image, ...position, receivedTime: stored.receivedTime }
   }
 
-  async *#pages(feed: TopicFeed, position: Position): AsyncGenerator<readonly EncodedEvent[]> {
-    const { upstream, fanout } = this.#feeds
+  async *#pages(
+    { topic, upstream }: TopicFeed,
+    position: Position,
+    oldest: Micros,
+  ): AsyncGenerator<readonly EncodedEvent[]> {
     // Of most topics one page is all that the tier's window has.
-    const whole = await upstream.history(feed.topic, this.#oldest)
+    const whole = await upstream.history(topic, oldest)
     if (whole.next === null) {
       yield whole.items
       return
     }
-    const start = await upstream.locate(feed.topic, position, this.#oldest, fanout.now())
+    const start = await upstream.locate(topic, position, oldest, this.#feeds.fanout.now())
     if (start === undefined) return
     let cursor: string | undefined
     do {
-      const page = await upstream.history(feed.topic, start, cursor)
+      const page = await upstream.history(topic, start, cursor)
       yield page.items
       cursor = page.next ?? undefined
     } while (cursor !== undefined)
   }
 
   /** From the store, and where that ends from the cache. */
-  async #stored(feed: TopicFeed, position: Position): Promise<readonly EncodedEvent[] | undefined> {
+  async #stored(
+    feed: TopicFeed,
+    position: Position,
+    oldest: Micros,
+  ): Promise<readonly EncodedEvent[] | undefined> {
     const events: EncodedEvent[] = []
     let bytes = 0
-    for await (const page of this.#pages(feed, position)) {
+    for await (const page of this.#pages(feed, position, oldest)) {
       const chain = chainFrom(events.at(-1) ?? position, page)
       if (!chain) return undefined
       events.push(...chain)
@@ -155,7 +163,7 @@ export class Recovery {
     for (let looks = 1; events.length > 0 && events.length <= MAX_EVENTS; ) {
       const last = events.at(-1)!
       if (!isAfter(feed, last)) return events
-      const newest = await this.#feeds.upstream.missing(feed.topic, last, last.receivedTime)
+      const newest = await feed.upstream.missing(feed.topic, last, last.receivedTime)
       if (newest) events.push(...newest.events)
       else if (looks++ > MAX_LOOKS) break
       else await pause(LOOK_MS)

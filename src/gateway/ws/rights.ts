@@ -1,4 +1,4 @@
-import type { Identity } from '../../auth/auth.ts'
+import type { Asked, Auth, Entitlement, Identity } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
 import { CHANNELS, type Channel, type ChannelClass, isChannel } from '../../market/event.ts'
 import type { Topic } from '../../market/topic.ts'
@@ -21,8 +21,8 @@ export class Rights {
   /** Throws `unknown-channel`, or `forbidden` where the tier does not have it. */
   channel(name: string): Channel {
     if (!isChannel(name)) throw unknownChannel(name)
-    const { tier, admin } = this.identity
-    if (!admin && !tier.channels.has(name))
+    const { tier } = this.identity
+    if (!this.#of({ source: '*', channel: name }).allowed)
       throw new FeedgateError(
         'forbidden',
         `channel ${name} is not part of tier ${tier.name}: it has ${[...tier.channels].join(', ')}`,
@@ -30,14 +30,19 @@ export class Rights {
     return name
   }
 
+  #of(asked: Asked): Entitlement {
+    return this.#ports.auth.entitled(this.identity, asked)
+  }
+
+  /** What comes now, or later by a delay. */
   may(topic: Topic): boolean {
     return this.#denied(topic) === undefined
   }
 
   #denied(topic: Topic): 'not-entitled' | 'unknown' | undefined {
-    if (topic.tenant !== undefined && this.identity.anonymous && !this.#ports.demo) return 'unknown'
-    const entitlement = this.#ports.auth.entitled(this.identity, topic)
-    return entitlement.allowed ? undefined : entitlement.why
+    const entitlement = this.#of(topic)
+    if (!entitlement.allowed) return entitlement.why
+    return entitlement.live ? undefined : 'not-entitled'
   }
 
   /** Nothing that may be had matches: an error, unless it is a pattern that later topics may match. */
@@ -66,10 +71,9 @@ export class Rights {
 
   shape(topic: Topic, { depth, filter, conflateMs }: Rule): Shape {
     const conflation = this.conflation(topic.class, conflateMs)
-    if (topic.channel !== 'orderbook') return shapeOf(0, filter, conflation)
-    const entitlement = this.#ports.auth.entitled(this.identity, topic)
-    const allowed = entitlement.allowed ? entitlement.depth : 0
-    return shapeOf(Math.min(depth, this.#tierDepth, allowed), filter, conflation)
+    const entitlement = this.#of(topic)
+    const [allowed, delayMs] = entitlement.allowed ? [entitlement.depth, entitlement.delayMs] : [0, 0]
+    return shapeOf(topic.channel === 'orderbook' ? Math.min(depth, allowed) : 0, filter, conflation, delayMs)
   }
 
   /** ms: at least the floor of the tier; events are never thinned. */
@@ -77,25 +81,28 @@ export class Rights {
     return channelClass === 'event' ? 0 : Math.max(askedMs, this.identity.tier.conflateMs)
   }
 
-  /** As books are echoed: what was asked for, if the tier has it. */
-  bookDepth(asked: number): number | 'full' {
-    return echo(Math.min(asked, this.#tierDepth))
+  /** As books are echoed: what was asked for, as far as it is allowed. */
+  bookDepth(asked: number, source = '*'): number | 'full' {
+    const entitlement = this.#of({ source, channel: 'orderbook' })
+    return echo(Math.min(asked, entitlement.allowed ? entitlement.depth : 0))
   }
 
   echoedDepth(channel: Channel, command: SubscribeCommand): number | 'full' | undefined {
-    if (channel === 'orderbook') return this.bookDepth(depthOf(command))
+    if (channel === 'orderbook') return this.bookDepth(depthOf(command), command.source)
     return command.depth === undefined ? undefined : echo(depthOf(command))
-  }
-
-  get #tierDepth(): number {
-    return this.identity.admin ? Number.POSITIVE_INFINITY : this.identity.tier.bookDepth
   }
 
   /** How far back the client may look into the topic, epoch µs. */
   oldest(topic: Topic): number {
-    const entitlement = this.#ports.auth.entitled(this.identity, topic)
+    const entitlement = this.#of(topic)
     return entitlement.allowed ? Math.ceil(entitlement.oldest * 1_000) : this.#ports.now()
   }
+}
+
+/** How much later the caller is sent what comes of a topic, ms; undefined: not at all. */
+export function delayOf(auth: Auth, identity: Identity, topic: Topic): number | undefined {
+  const entitlement = auth.entitled(identity, topic)
+  return entitlement.allowed && entitlement.live ? entitlement.delayMs : undefined
 }
 
 export function unknownChannel(name: string): FeedgateError {

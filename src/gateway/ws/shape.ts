@@ -8,10 +8,13 @@ export interface Shape {
   readonly filter: Filter | undefined
   /** Least ms between two values of a key; 0: each is sent. */
   readonly conflateMs: number
+  /** What happened so long ago; 0: what happens. */
+  readonly delayMs: number
 }
 
-export function shapeOf(depth: number, filter?: Filter, conflateMs = 0): Shape {
-  return { key: `${depth}|${conflateMs}|${filter?.key ?? ''}`, depth, filter, conflateMs }
+export function shapeOf(depth: number, filter?: Filter, conflateMs = 0, delayMs = 0): Shape {
+  const key = `${depth}|${conflateMs}|${delayMs}|${filter?.key ?? ''}`
+  return { key, depth, filter, conflateMs, delayMs }
 }
 
 /** Every event of a channel that is not a book. */

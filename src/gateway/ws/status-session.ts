@@ -3,13 +3,13 @@ import type { Identity } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
 import type { EncodedEvent } from '../../market/encoded-event.ts'
 import type { MessageStatus } from '../../market/event.ts'
-import type { Topic } from '../../market/topic.ts'
 import type { StatusCommand, StatusMessage } from '../../protocol/legacy.ts'
 import { parseStatusCommand } from '../../protocol/parse.ts'
 import type { Connection } from './connection.ts'
 import { textFrame } from './frame.ts'
 import type { ClientHub } from './hub.ts'
 import { type LegacyOrigin, LegacySession, timestampOf } from './legacy-session.ts'
+import { delayOf } from './rights.ts'
 import type { FeedReader, TopicFeed } from './topic-feed.ts'
 
 /** One client of `/ws/status`: what becomes of the messages of its tenant's conversations. */
@@ -40,22 +40,24 @@ export class StatusSession extends LegacySession<StatusCommand> {
 
   #subscribe(identity: Identity, conversationId: string): void {
     if (this.#followed.has(conversationId)) return
-    const topics = this.#topicsOf(identity, conversationId)
-    if (topics.length === 0)
+    const feeds = this.#feedsOf(identity, conversationId)
+    if (feeds.length === 0)
       throw new FeedgateError('not-found', `conversation ${conversationId} is not known here`)
     this.takeRoom(this.#followed.size)
-    const followings = topics.map((topic) => new Following(this.hub.feeds.feed(topic), this.connection))
+    const followings = feeds.map((feed) => new Following(feed, this.connection))
     this.#followed.set(conversationId, followings)
   }
 
   /** The caller's own only: another tenant's conversation is as unknown as one that is not there. */
-  #topicsOf(identity: Identity, conversationId: string): readonly Topic[] {
+  #feedsOf(identity: Identity, conversationId: string): readonly TopicFeed[] {
     const { ports, feeds } = this.hub
-    if (identity.anonymous && !ports.demo) return []
     feeds.refresh()
     return feeds
       .find({ channel: 'status', source: undefined, pattern: conversationId, timeframe: undefined })
-      .filter((topic) => topic.tenant === identity.tenant && ports.auth.entitled(identity, topic).allowed)
+      .flatMap((topic) => {
+        const delayMs = delayOf(ports.auth, identity, topic)
+        return delayMs === undefined ? [] : feeds.feed(topic, delayMs)
+      })
   }
 
   #unsubscribe(conversationId: string): void {

@@ -89,12 +89,21 @@ export class Subscriptions {
     const recovered = new Map<Topic, CatchUp | undefined>()
     await Promise.all(
       [...found].map(async ([topic, shape]) => {
-        const [epoch, seq] = resume[topic.publicId]!
-        recovered.set(topic, await recovery.of(this.#feeds.feed(topic), shape, { epoch, seq }))
+        recovered.set(topic, await this.#recover(recovery, topic, shape, resume[topic.publicId]!))
       }),
     )
     if (this.#closed) for (const catchUp of recovered.values()) catchUp?.close()
     return recovered
+  }
+
+  #recover(
+    recovery: Recovery,
+    topic: Topic,
+    shape: Shape,
+    [epoch, seq]: readonly [number, number],
+  ): Promise<CatchUp | undefined> {
+    const feed = this.#feeds.feed(topic, shape.delayMs)
+    return recovery.of(feed, shape, { epoch, seq }, this.#rights.oldest(topic))
   }
 
   /** Topics that have a position in the command, as many as the tier may follow, and source events that come along. */
@@ -174,7 +183,11 @@ export class Subscriptions {
     }
     for (const topic of topics) {
       if (!Object.hasOwn(resume, topic.publicId)) continue
-      const catchUp = recovered.get(topic)
+      const rule = joins.get(topic)
+      const shape = rule ? this.#rights.shape(topic, rule) : PLAIN
+      const found = recovered.get(topic)
+      // What it may see may have changed meanwhile.
+      const catchUp = found?.shape.key === shape.key ? found : undefined
       begins.set(topic, catchUp ?? 'latest')
       if (catchUp) names.delete(topic.publicId)
     }
@@ -202,7 +215,7 @@ export class Subscriptions {
   list(): { subscriptions: SubscriptionEntry[]; topics: string[] } {
     const entries = new Map<string, SubscriptionEntry>()
     for (const { channel, source, pattern, timeframe, depth, filter, conflateMs } of this.#rules.wanted()) {
-      const granted = channel === 'orderbook' ? this.#rights.bookDepth(depth) : undefined
+      const granted = channel === 'orderbook' ? this.#rights.bookDepth(depth, source) : undefined
       const conflation = this.#rights.conflation(CHANNELS[channel].class, conflateMs)
       const key = `${channel}|${source}|${timeframe}|${granted}|${conflation}|${filter?.key}`
       const entry = entries.get(key)
@@ -252,7 +265,10 @@ export class Subscriptions {
     }
   }
 
-  /** The same client with other rights: what it may no longer have ends. Answers what that was. */
+  /**
+   * The same client, or its tenant, with other rights: what it may no longer have ends, what it asked for and may have now
+   * begins. Answers what ended.
+   */
   become(identity: Identity): readonly Topic[] {
     this.#rights.takeSymbols(-this.#asked)
     this.#rights.identity = identity
@@ -268,6 +284,8 @@ export class Subscriptions {
     this.#part(lost, false)
     const kept = [...this.#grants].filter(([, grant]) => grant.asked).map(([topic]) => topic)
     void this.#join(new Map(kept.flatMap((topic) => [[topic, this.#rules.of(topic)!]])))
+    const ended = new Set(lost)
+    for (const topic of this.#feeds.catalog.topics) if (!ended.has(topic)) this.cover(topic)
     return lost
   }
 
@@ -323,10 +341,11 @@ export class Subscriptions {
       const known = this.#grants.get(topic)
       const shape = this.#rights.shape(topic, rule)
       const sameShape = known?.shape.key === shape.key
+      const moved = known !== undefined && known.shape.delayMs !== shape.delayMs
       const begin =
         begins.get(topic) ??
         this.#beginAt(from, topic, shape) ??
-        (sameShape ? undefined : known?.catchUp?.inShape(shape))
+        (sameShape || moved ? undefined : known?.catchUp?.inShape(shape))
       const same = sameShape && !begin
       if (known?.asked && same) continue
       if (!known?.asked) this.#count(topic, 1)
@@ -338,8 +357,9 @@ export class Subscriptions {
       }
       if (known?.view) leaves.push(known.view)
       known?.catchUp?.close()
-      const grant: Grant = { feed: this.#feeds.feed(topic), shape, asked: true }
-      opens.push({ topic, grant, begin, first: rule.first || begin === 'latest', after })
+      const grant: Grant = { feed: this.#feeds.feed(topic, shape.delayMs), shape, asked: true }
+      opens.push({ topic, grant, begin, first: rule.first || moved || begin === 'latest', after })
+      if (moved) this.#tellMoved(topic, shape.delayMs)
     }
     if (leaves.length > 0) this.#outbox.leave(leaves)
     const caughtUp = opens.map(({ topic, grant, begin, first, after }) =>
@@ -350,10 +370,17 @@ export class Subscriptions {
     return Promise.all(caughtUp)
   }
 
+  /** Another time: what was sent last is not what comes next. */
+  #tellMoved({ publicId: topic }: Topic, delayMs: number): void {
+    const reason =
+      delayMs > 0 ? `the topic comes ${delayMs} ms late from now on` : 'the topic comes at once now'
+    this.#outbox.tell({ type: 'resync', topic, reason })
+  }
+
   #beginAt(from: Micros | undefined, topic: Topic, shape: Shape): CatchUp | undefined {
     if (from === undefined) return undefined
     const start = Math.max(from, this.#rights.oldest(topic))
-    return new CatchUp(this.#feeds, this.#feeds.feed(topic), shape, start)
+    return new CatchUp(this.#feeds, this.#feeds.feed(topic, shape.delayMs), shape, start)
   }
 
   #open(

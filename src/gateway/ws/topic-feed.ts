@@ -7,7 +7,7 @@ import type { Topic } from '../../market/topic.ts'
 import { signals } from '../../signals.ts'
 import type { Log } from '../gateway.ts'
 import type { Position } from './outgoing.ts'
-import type { Upstream } from './upstream.ts'
+import type { TopicUpstream } from './upstream.ts'
 
 /** Follows a feed from inside this process: a view of it, the board of `/ws/odds`, … */
 export interface FeedReader {
@@ -48,7 +48,10 @@ export class TopicFeed implements Position {
   /** Of `orderbook` topics; undefined while the book is unknown. */
   book: { readonly levels: OrderBook; readonly depth: number; last: EncodedEvent } | undefined
   readonly readers = new Set<FeedReader>()
-  readonly #upstream: Upstream
+  /** What is known of the topic beyond what the feed holds. */
+  readonly upstream: TopicUpstream
+  /** It stands where the topic stood so long ago; 0: where it stands. */
+  readonly delayMs: number
   readonly #log: Log
   #live = false
   #closed = false
@@ -58,15 +61,16 @@ export class TopicFeed implements Position {
   #held: EncodedEvent[] = []
   #waiting: (() => void)[] = []
 
-  constructor(topic: Topic, upstream: Upstream, log: Log) {
+  constructor(topic: Topic, upstream: TopicUpstream, log: Log, delayMs = 0) {
     this.topic = topic
-    this.#upstream = upstream
+    this.upstream = upstream
+    this.delayMs = delayMs
     this.#log = log
   }
 
   /** `fresh`: the topic begins now, there is no image. */
   open(fresh: boolean): void {
-    const following = this.#upstream.follow(this.topic)
+    const following = this.upstream.follow(this.topic)
     if (fresh) this.#live = true
     else void this.#load(following)
     // What was published before it was followed.
@@ -77,7 +81,7 @@ export class TopicFeed implements Position {
     this.#closed = true
     this.#waiting = []
     this.#held = []
-    this.#upstream.unfollow(this.topic)
+    this.upstream.unfollow(this.topic)
   }
 
   /** At once if the feed stands, else when it does: between the call and the next event nothing is missed. */
@@ -170,7 +174,7 @@ export class TopicFeed implements Position {
 
   async #catchUp(): Promise<void> {
     if (!this.#live || this.epoch === 0) return
-    for (const event of (await this.#upstream.since(this.topic, this)) ?? [])
+    for (const event of (await this.upstream.since(this.topic, this)) ?? [])
       if (!this.#closed) this.take(event)
   }
 
@@ -210,7 +214,7 @@ export class TopicFeed implements Position {
   /** Takes what cache or store have of what follows; false: neither could be asked. */
   async #fetch(take: (event: EncodedEvent) => void): Promise<boolean> {
     try {
-      const found = await this.#upstream.missing(this.topic, this, this.#receivedTime)
+      const found = await this.upstream.missing(this.topic, this, this.#receivedTime)
       if (this.#closed || !found) return true
       const { length } = found.events
       for (const event of found.events) if (this.#joins(event)) take(event)
@@ -241,7 +245,7 @@ export class TopicFeed implements Position {
     const before = { epoch: this.epoch, seq: this.seq }
     for (let loads = 1; ; loads++) {
       try {
-        const image = await this.#upstream.image(this.topic)
+        const image = await this.upstream.image(this.topic)
         if (this.#closed) return
         if (image && (loads === 1 || isAfter(image, this))) this.#adopt(image)
       } catch (error) {

@@ -14,6 +14,17 @@ const PAGE = 2_000
 /** Events of a history read at a time: decoding them must not hold up what is live. */
 const HISTORY_PAGE = 1_000
 
+export interface Missing {
+  readonly events: readonly EncodedEvent[]
+  readonly by: 'cache' | 'store'
+}
+
+/** What a feed, and who catches up with it, ask about its topic. */
+export type TopicUpstream = Pick<
+  Upstream,
+  'follow' | 'unfollow' | 'image' | 'since' | 'missing' | 'history' | 'bookAt' | 'locate'
+>
+
 /** Where feeds get what they hold: images, and events that did not arrive. */
 export class Upstream {
   readonly #ports: Pick<GatewayPorts, 'cache' | 'store'>
@@ -53,11 +64,7 @@ export class Upstream {
    * `receivedTime` is at or before that of the event at the place; 0: not known. Undefined: neither has the next one.
    * Rejects where the store cannot be asked.
    */
-  async missing(
-    topic: Topic,
-    after: Place,
-    receivedTime: Micros,
-  ): Promise<{ readonly events: readonly EncodedEvent[]; readonly by: 'cache' | 'store' } | undefined> {
+  async missing(topic: Topic, after: Place, receivedTime: Micros): Promise<Missing | undefined> {
     const events = await this.since(topic, after)
     if (events && events.length > 0) return { events, by: 'cache' }
     if (receivedTime === 0) return undefined
