@@ -105,7 +105,7 @@ export class Session implements Client {
     const anybody = !this.#identity || this.#identity.anonymous
     if (anybody && data.length > MAX_UNAUTHENTICATED_BYTES)
       this.connection.close(1009, 'at most 16 KiB before authentication')
-    else this.#enqueue(() => this.#handle(this.connection.encoding.command(data, binary)))
+    else this.#enqueue(() => this.#handle(this.connection.encoding.command(data, binary)), data.length)
   }
 
   /** Messages are handled one after the other: an answer never overtakes an earlier one. */
