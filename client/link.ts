@@ -14,6 +14,8 @@ export interface LinkOptions {
   readonly token?: string | (() => MaybePromise<string>)
   /** Gives a ticket of `POST /auth/ticket`, asked before each connection: for browsers, from a server of one's own. */
   readonly ticket?: () => MaybePromise<string>
+  /** Asks for compressed frames, where the `WebSocket` takes them: fewer bytes, and a little later. */
+  readonly compress?: boolean
   /** Between heartbeats, 1,000 to 60,000; 2.5 of them without a message: the connection is dead. 0: none. */
   readonly heartbeatMs?: number
   /** Waits between attempts: full jitter below `baseMs * 2 ** attempt`, at most `capMs`. */
@@ -127,9 +129,10 @@ export class Link {
     url: string
     credential: { token: string } | { apiKey: string } | undefined
   }> {
-    const { apiKey, token, ticket } = this.#options
+    const { apiKey, token, ticket, compress = false } = this.#options
     const url = new URL(this.#url)
     url.searchParams.set('batch', 'true')
+    if (compress) url.searchParams.set('compress', 'true')
     if (ticket) url.searchParams.set('ticket', await ticket())
     const given = typeof token === 'function' ? await token() : token
     const credential = apiKey !== undefined ? { apiKey } : given !== undefined ? { token: given } : undefined

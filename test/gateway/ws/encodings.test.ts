@@ -4,6 +4,7 @@ import { constants, inflateRawSync } from 'node:zlib'
 import { decode, encode } from '@msgpack/msgpack'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
+import { FeedgateClient } from '../../../client/index.ts'
 import { Deflater } from '../../../src/gateway/ws/deflate.ts'
 import { ENCODINGS } from '../../../src/gateway/ws/encoding.ts'
 import { textFrame } from '../../../src/gateway/ws/frame.ts'
@@ -393,6 +394,25 @@ describe('compression', () => {
     expect(client.ofType('orderbook').map(({ bids, seq }) => [bids.length, bids[0][1], seq])).toEqual(
       Array.from({ length: 5 }, (_, at) => [200, `${at + 1}.0`, at + 1]),
     )
+  })
+
+  it('is what the SDK asks for with `compress`', async () => {
+    const topic = gateway.carry('venue', 'trades', 'A/B')
+    const url = `ws://127.0.0.1:${gateway.port}`
+    const client = new FeedgateClient({ url, apiKey: KEYS.institutional, compress: true, WebSocket })
+    const seqs: number[] = []
+    const symbols = ['A/B']
+    await client.subscribe({ channel: 'trades', symbols }, (event) => {
+      if ('seq' in event) seqs.push(event.seq)
+    }).ready
+    const { facts, stop } = countDeflated()
+    for (let round = 0; round < 10; round++)
+      await gateway.cache.apply(Array.from({ length: 10 }, (_, id) => gateway.event(topic, trade(id))))
+    await until(() => seqs.length === 100)
+    stop()
+    client.close()
+    expect(seqs).toEqual(seqs.map((_, index) => index + 1))
+    expect(facts.length).toBeGreaterThan(0)
   })
 
   it('of a client ends with 1009 where more comes out than a message may have', async () => {
