@@ -51,7 +51,9 @@ export class Group implements Taker, Sender {
     const items = this.#items
     this.#items = []
     this.events += items.length
-    this.#fanout.sample(items[0]!.receivedTime)
+    const [{ view, receivedTime }] = items as [ViewItem]
+    // What is late is so by order.
+    if (view.shape.delayMs === 0) this.#fanout.sample(receivedTime)
     const frameCount = this.#batch ? 1 : items.length
     const encoding = this.#batch ? this.#encoding.plain : this.#encoding
     let shared: Buffer | undefined
@@ -59,7 +61,7 @@ export class Group implements Taker, Sender {
       let bytes: Buffer
       if (member.differs(items)) bytes = this.#bytes(member.framesOf(items, sentTime, encoding))
       else {
-        shared ??= this.#shared(items.map((item) => item.sharedFrame(sentTime, encoding)))
+        shared ??= this.#shared(items, sentTime, encoding)
         bytes = shared
       }
       member.write(bytes)
@@ -71,9 +73,17 @@ export class Group implements Taker, Sender {
     return this.#batch ? this.#encoding.array(frames) : joinFrames(frames)
   }
 
-  #shared(frames: readonly Buffer[]): Buffer {
-    const bytes = this.#bytes(frames)
+  #shared(items: readonly ViewItem[], sentTime: Micros, encoding: Encoding): Buffer {
+    const first = items[0]!
+    // Of one view every group has the same: they share what the first of them joined.
+    if (!this.#batch && items.every(({ view }) => view === first.view))
+      return first.joined(encoding, () => this.#joined(items, sentTime, encoding))
+    const bytes = this.#joined(items, sentTime, encoding)
     return this.#batch ? this.#encoding.shared(bytes) : bytes
+  }
+
+  #joined(items: readonly ViewItem[], sentTime: Micros, encoding: Encoding): Buffer {
+    return this.#bytes(items.map((item) => item.sharedFrame(sentTime, encoding)))
   }
 }
 

@@ -27,6 +27,8 @@ export class Outgoing<V = unknown> {
   readonly conflated: boolean
   /** By the id of the encoding. */
   readonly #frames: Buffer[] = []
+  /** By the id of the encoding; only of the first one in a flush. */
+  #joined: Buffer[] | undefined
 
   constructor(
     view: V,
@@ -54,6 +56,13 @@ export class Outgoing<V = unknown> {
     const frame = encoding.shared(this.frameAfter(this.previous, sentTime, encoding))
     this.#frames[encoding.id] = frame
     return frame
+  }
+
+  /** All frames of the view in the flush that begins with this one, as one write. */
+  joined({ id }: Encoding, join: () => Buffer): Buffer {
+    this.#joined ??= []
+    this.#joined[id] ??= join()
+    return this.#joined[id]
   }
 
   /** The frame for one who was sent `previous` before it in the topic; `conflated`: it stands for older ones. */
