@@ -155,7 +155,8 @@ async function throughput(scenario: Scenario): Promise<Outcome> {
   let met = false
   for (const mode of MODES) {
     const bed = await new Bed(mode, scenario).open(false)
-    await bed.run({ ...scenario.load, bursts: warmUpOf(scenario) })
+    await bed.run({ events: scenario.symbols, spread: scenario.symbols, bursts: 2 })
+    await bed.run({ ...scenario.load, bursts: Math.ceil(burstsOf(scenario, 'ws.send loop') / 4) })
     const { deliveries, cpuSeconds, seconds, behindMs } = await bed.run({
       ...scenario.load,
       bursts: burstsOf(scenario, mode),
@@ -176,10 +177,6 @@ function burstsOf({ load, clients, symbols, each }: Scenario, mode: Mode): numbe
   if (load.rate !== undefined) return Math.round(load.rate * (values.quick ? 0.2 : Number(values.seconds)))
   const deliveries = mode === 'ws.send loop' ? DELIVERIES_OF_LOOP : DELIVERIES
   return Math.ceil((deliveries * (values.quick ? 0.01 : 1)) / ((load.events * clients * each) / symbols))
-}
-
-function warmUpOf(scenario: Scenario): number {
-  return Math.ceil(burstsOf(scenario, 'ws.send loop') / 4)
 }
 
 /** In turns, so that both have the same neighbours. */
