@@ -61,6 +61,8 @@ export class Lane {
   readonly #taken: Lane[] = []
   /** Its subscriptions were taken: what it still has goes on, and nothing is begun. */
   #retired = false
+  /** They are carried by the lane that took them: this one is only read a little longer. */
+  #released = false
   #books = 0
   #started = false
   #paused = false
@@ -168,7 +170,7 @@ export class Lane {
   /** Every second. */
   sweep(time: number): void {
     const current = this.#current
-    if (!current?.openedAt || this.#paused) return
+    if (!current?.openedAt || this.#paused || this.#released) return
     const age = time - current.openedAt
     if (this.attempt > 0 && current.deliveredAt && age >= this.#host.patience.healthyMs) {
       this.attempt = 0
@@ -294,11 +296,15 @@ export class Lane {
     }, this.#host.patience.lingerMs).unref()
   }
 
-  /** The lanes that were taken have nothing left. */
+  /** The lanes that were taken have nothing left but what is on its way. */
   #release(): void {
     for (const lane of this.#taken.splice(0)) {
-      lane.feeds.clear()
-      this.#host.emptied(lane)
+      lane.#released = true
+      setTimeout(() => {
+        if (lane.#closed) return
+        lane.feeds.clear()
+        this.#host.emptied(lane)
+      }, this.#host.patience.lingerMs).unref()
     }
   }
 
@@ -381,7 +387,7 @@ export class Lane {
   }
 
   #ended(connection: Connection, end: LinkEnd): void {
-    if (this.#closed) return
+    if (this.#closed || this.#released) return
     const { connector, options, limits } = this.#host
     if (end.retryAfterMs !== undefined) limits.silence(connector, options, end.retryAfterMs)
     if (connection === this.#next) this.#nextEnded(connection, end)

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { SourceSpec } from '../../src/manager/manager.ts'
+import { PATIENCE, type Patience } from '../../src/manager/patience.ts'
 import { startUpstream, temporaryFolder, type Upstream, until } from './venue-world.ts'
 
 const stops: (() => unknown)[] = []
@@ -83,6 +84,7 @@ async function watch(
   venue: { url: string },
   spec: Partial<SourceSpec> = {},
   dataDir?: string,
+  patience: Patience = PATIENCE,
 ): Promise<Upstream> {
   const upstream = await startUpstream(
     [
@@ -96,7 +98,7 @@ async function watch(
         ...spec,
       },
     ],
-    dataDir === undefined ? { record: true } : { record: true, dataDir },
+    { record: true, patience, ...(dataDir !== undefined && { dataDir }) },
   )
   stops.push(() => upstream.stop())
   return upstream
@@ -220,6 +222,46 @@ describe('supervision', () => {
       (socket) => venue.asked.filter((one) => one.socket === socket).flatMap((one) => one.symbols).length,
     )
     expect(counts).toEqual([151, 150])
+  })
+
+  it('reads a connection a little longer when another took what it carried: what was on its way still counts', async () => {
+    const venue = await new LoopbackKraken().listen()
+    const symbols = ['BTC/USD', ...Array.from({ length: 300 }, (_, at) => `C${at}/USD`)]
+    const subscriptions = [{ channel: 'trades', symbols } as const]
+    const upstream = await watch(venue, { subscriptions }, undefined, {
+      ...PATIENCE,
+      sweepMs: 50,
+      mergeMs: 100,
+    })
+    await until('all', () => venue.asked.flatMap((one) => one.symbols).length === 301)
+    const old = venue.asked.find((one) => one.symbols.includes('BTC/USD'))!.socket
+    for (let id = 1; id <= 3; id++) venue.send(trade(id), old)
+    await until('three', () => upstream.of('k|trades|BTC/USD').length === 3)
+    for (const symbol of symbols.slice(2))
+      await upstream.manager.unsubscribe({ exchangeId: 'k', channel: 'trades', symbol })
+    await until('a third connection', () => venue.sockets.length === 3)
+    const next = venue.sockets[2]!
+    const asked = () => venue.asked.filter((one) => one.socket === next).flatMap((one) => one.symbols)
+    await until('both', () => asked().includes('BTC/USD') && asked().includes('C0/USD'))
+    const other = trade(7).replace('BTC/USD', 'C0/USD')
+    venue.send(trade(3), next)
+    venue.send(other, next)
+    for (const socket of venue.sockets.slice(0, 2)) if (socket !== old) venue.send(other, socket)
+    await until('the other', () => upstream.of('k|trades|C0/USD').length > 0)
+    venue.send(trade(5), next)
+    await until('the fifth', () => upstream.of('k|trades|BTC/USD').some(({ id }) => id === '5'))
+    venue.send(trade(4), old)
+    await until('the fourth', () => upstream.of('k|trades|BTC/USD').some(({ id }) => id === '4'))
+    await until('the others are closed', () => venue.open.length === 1)
+    venue.send(trade(6), next)
+    await until('the sixth', () => upstream.of('k|trades|BTC/USD').some(({ id }) => id === '6'))
+    expect(upstream.manager.status('k')).toMatchObject({ state: 'connected' })
+    expect(
+      upstream
+        .of('k|trades|BTC/USD')
+        .flatMap(({ id }) => id ?? [])
+        .toSorted(),
+    ).toEqual([...'123456'])
   })
 
   it('sends what cannot be read to the dead letters, with its bytes, and goes on', async () => {
