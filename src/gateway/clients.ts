@@ -32,11 +32,35 @@ export const ClientEntry = Type.Object({
 })
 export type ClientEntry = Static<typeof ClientEntry>
 
+/** What the clients of one caller are sent, and were since the gateways started. */
+export const UsageEntry = Type.Object({
+  caller: Type.String({
+    description: 'limits are counted by it: the API key, else issuer and subject, else the address',
+  }),
+  tenant: Type.String(),
+  connections: Type.Integer({ description: 'open now' }),
+  subscriptions: Type.Integer({ description: 'topics that they are sent now' }),
+  receivedMessages: Type.Integer(),
+  sentEvents: Type.Integer(),
+  sentBytes: Type.Integer(),
+  conflated: Type.Integer({ description: 'values left out; newer ones stood for them' }),
+  skipped: Type.Integer({ description: 'events left out' }),
+})
+export type UsageEntry = Static<typeof UsageEntry>
+
 export interface ClientQuery {
   /** Clients behind this id; ids are in the order of connecting. Empty: from the first. */
   readonly after: string
   readonly limit: number
   readonly tenant?: string
+}
+
+export interface UsageQuery {
+  /** Callers behind this one, by name. Empty: from the first. */
+  readonly after: string
+  readonly limit: number
+  readonly tenant?: string
+  readonly caller?: string
 }
 
 /** The clients of all gateways that share a Redis; else of this process. */
@@ -49,4 +73,11 @@ export interface Clients {
   }>
   /** Closes it with 4009. False: there is no such client. Throws `cache-unavailable` when not every gateway could say. */
   end(id: string): Promise<boolean>
+  /** `since`: µs; every gateway has counted at least since then. */
+  usage(query: UsageQuery): Promise<{
+    readonly since: number
+    readonly items: readonly UsageEntry[]
+    readonly next: string | null
+    readonly complete: boolean
+  }>
 }

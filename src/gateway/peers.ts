@@ -1,4 +1,4 @@
-import type { ClientEntry, ClientQuery } from './clients.ts'
+import type { ClientEntry, ClientQuery, UsageEntry, UsageQuery } from './clients.ts'
 
 /** What gateways ask each other about the clients that they hold, and what each of them answers. */
 export interface Questions {
@@ -9,6 +9,11 @@ export interface Questions {
   end: {
     readonly asked: { readonly id: string; readonly why: 'ghost' | 'operator' }
     readonly answer: boolean
+  }
+  /** `since`: its start, epoch µs. */
+  usage: {
+    readonly asked: UsageQuery
+    readonly answer: { readonly since: number; readonly entries: readonly UsageEntry[] }
   }
 }
 

@@ -1,15 +1,22 @@
 import Type from 'typebox'
 import { FeedgateError } from '../../errors.ts'
-import { ClientEntry } from '../clients.ts'
+import { ClientEntry, UsageEntry } from '../clients.ts'
 import type { RestPorts } from '../gateway.ts'
 import { TenantId } from './admin-keys.ts'
 import type { RoutePlugin } from './route.ts'
-import { answers, listOf, SECURED, strict } from './schema.ts'
+import { answers, Cursor, listOf, SECURED, strict } from './schema.ts'
 
 const ClientId = Type.String({ pattern: '^[a-z0-9]{1,64}$', description: '`id` of a client' })
+const INCOMPLETE =
+  'Each gateway is asked. `complete` is false when one did not answer within 2 s, or Redis is away: then what it has is not in the answer.'
+export const Since = Type.Integer({
+  description:
+    'every gateway has counted at least since then, µs since the Unix epoch; a start of one begins anew',
+})
+export const Complete = Type.Boolean({ description: 'every gateway has answered' })
 const PAGE = { limit: { minimum: 1, maximum: 1_000, default: 100 } }
 
-/** Who is connected, at whichever gateway. */
+/** Who is connected, at whichever gateway, and what was sent. */
 export function clientsRoutes({ clients }: RestPorts): RoutePlugin {
   return async (server) => {
     server.get(
@@ -17,8 +24,7 @@ export function clientsRoutes({ clients }: RestPorts): RoutePlugin {
       {
         schema: {
           summary: 'The clients that are connected to all gateways, oldest first',
-          description:
-            'Each gateway is asked. `complete` is false when one did not answer within 2 s, or Redis is away: then its clients are not in the list.',
+          description: INCOMPLETE,
           tags: ['admin'],
           security: SECURED,
           querystring: strict({
@@ -27,13 +33,35 @@ export function clientsRoutes({ clients }: RestPorts): RoutePlugin {
             cursor: Type.Optional(ClientId),
           }),
           response: answers(
-            { 200: Type.Object({ ...listOf(ClientEntry).properties, complete: Type.Boolean() }) },
+            { 200: Type.Object({ ...listOf(ClientEntry).properties, complete: Complete }) },
             [400, 401, 403],
           ),
         },
       },
       async ({ query: { tenant, limit = PAGE.limit.default, cursor = '' } }) =>
         clients.list({ after: cursor, limit, ...(tenant === undefined ? {} : { tenant }) }),
+    )
+    server.get(
+      '/admin/usage',
+      {
+        schema: {
+          summary: 'What each caller has open and was sent by WebSocket',
+          description: INCOMPLETE,
+          tags: ['admin'],
+          security: SECURED,
+          querystring: strict({
+            tenant: Type.Optional(TenantId),
+            limit: Type.Optional(Type.Integer({ ...PAGE.limit, description: 'items on a page' })),
+            cursor: Cursor,
+          }),
+          response: answers(
+            { 200: Type.Object({ since: Since, ...listOf(UsageEntry).properties, complete: Complete }) },
+            [400, 401, 403],
+          ),
+        },
+      },
+      async ({ query: { tenant, limit = PAGE.limit.default, cursor = '' } }) =>
+        clients.usage({ after: cursor, limit, ...(tenant === undefined ? {} : { tenant }) }),
     )
     server.delete(
       '/admin/clients/:id',

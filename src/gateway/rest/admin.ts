@@ -20,7 +20,6 @@ export function adminRoutes(ports: RestPorts): RoutePlugin {
     await server.register(clientsRoutes(ports))
     await server.register(
       notImplementedRoutes([
-        ['GET', '/admin/usage'],
         ['GET', '/admin/sla'],
         ['GET', '/admin/audit'],
         ['GET', '/admin/replays'],

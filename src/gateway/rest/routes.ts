@@ -1,5 +1,5 @@
 import { authenticate } from '../credentials.ts'
-import type { GatewayPorts } from '../gateway.ts'
+import type { RestPorts } from '../gateway.ts'
 import { candlesRoutes } from './candles.ts'
 import { gapsRoutes } from './gaps.ts'
 import { historyRoutes } from './history.ts'
@@ -11,13 +11,15 @@ import { orderBookRoutes } from './orderbook.ts'
 import type { RoutePlugin } from './route.ts'
 import { sourcesRoutes } from './sources.ts'
 import { tokenRoutes } from './token.ts'
+import { usageRoutes } from './usage.ts'
 
 /** What clients call: every route needs an identity and takes one command of its limit. */
-export function apiRoutes(ports: GatewayPorts): RoutePlugin {
+export function apiRoutes(ports: RestPorts): RoutePlugin {
   return async (server) => {
     server.addHook('onRequest', authenticate(ports))
     for (const routes of [
       tokenRoutes,
+      usageRoutes,
       sourcesRoutes,
       latestRoutes,
       historyRoutes,
@@ -32,7 +34,6 @@ export function apiRoutes(ports: GatewayPorts): RoutePlugin {
       notImplementedRoutes([
         ['POST', '/v1/messages'],
         ['GET', '/v1/messages/:id'],
-        ['GET', '/v1/usage'],
         ['GET', '/v1/webhooks'],
         ['POST', '/v1/webhooks'],
       ]),

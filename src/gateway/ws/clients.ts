@@ -1,9 +1,10 @@
 import type { Identity, RateLimits } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
-import type { ClientEntry, ClientQuery, Clients } from '../clients.ts'
+import type { ClientEntry, ClientQuery, Clients, UsageQuery } from '../clients.ts'
 import type { Ghost, Peers } from '../peers.ts'
 import type { Connection } from './connection.ts'
 import type { Sent } from './outbox.ts'
+import { byCaller, Usage } from './usage.ts'
 
 /** A client as the hub sees it. */
 export interface Client {
@@ -38,18 +39,25 @@ export class LiveClients implements Clients {
   /** By limit key; as many as were at their limit within `GHOSTS_HOLD_MS`. */
   readonly #ghosts = new Map<string, Promise<Ghost[]>>()
 
-  constructor(peers: Peers) {
+  readonly #usage = new Usage()
+
+  /** `startedAt`: epoch µs. */
+  constructor(peers: Peers, startedAt: number) {
     this.#peers = peers
     peers.serve({
       clients: async (query) => this.#page(query),
       ghosts: ({ limitKey }) => this.#ghostsHere(limitKey),
       end: ({ id, why }) => this.#endHere(id, why),
+      usage: async (query) => ({ since: startedAt, entries: this.#usage.page(this, query) }),
     })
   }
 
   add(client: Client): void {
     this.#clients.set(client.connection.id, client)
-    client.connection.onClose(() => this.#clients.delete(client.connection.id))
+    client.connection.onClose(() => {
+      this.#clients.delete(client.connection.id)
+      if (client.identity) this.#usage.ended(client, client.identity)
+    })
   }
 
   get size(): number {
@@ -80,6 +88,16 @@ export class LiveClients implements Clients {
         entries.push(entryOf(client, identity, this.#peers.node))
     }
     return entries
+  }
+
+  async usage(query: UsageQuery) {
+    const { answers, complete } = await this.#peers.ask('usage', query, ANSWER_MS)
+    const found = byCaller(answers.flatMap(({ entries }) => entries))
+    const items = found.slice(0, query.limit)
+    return {
+      since: Math.max(...answers.map(({ since }) => since)),
+      ...{ items, next: found.length > items.length ? items.at(-1)!.caller : null, complete },
+    }
   }
 
   async end(id: string): Promise<boolean> {

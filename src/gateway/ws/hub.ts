@@ -39,7 +39,7 @@ export class ClientHub implements Hub {
     this.ports = ports
     this.options = options
     this.feeds = new Feeds(ports)
-    this.clients = new LiveClients(peers)
+    this.clients = new LiveClients(peers, ports.now())
     this.#stopListening = [
       ports.auth.onRevoked((keyId) => {
         for (const client of this.clients) client.keyRevoked(keyId)

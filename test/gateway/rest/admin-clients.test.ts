@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { createServer } from '../../../src/gateway/server.ts'
 import { createHub } from '../../../src/gateway/ws/hub.ts'
@@ -57,6 +57,35 @@ it('shows operators who is connected, in pages, and ends a client by its id', as
   expect((await call('GET', '/admin/clients?tenant=demo')).body.items).toHaveLength(1)
   expect((await call('GET', '/admin/clients?tenant=other')).body.items).toEqual([])
   sockets[0]!.close()
+})
+
+it('counts what each caller was sent, also when it has gone, and shows everybody the own', async () => {
+  const key = await gateway.newKey('institutional')
+  const sockets = [await connect(key), await connect(key)]
+  const own = async () => (await call('GET', '/v1/usage', key)).body
+  expect(await own()).toMatchObject({
+    ...{ tenant: 'demo', tier: 'institutional', connections: 2, receivedMessages: 2, complete: true },
+    limits: { commandsPerSecond: 100, connections: 50, symbols: null },
+  })
+  const before = await own()
+  sockets[0]!.close()
+  await vi.waitFor(async () => expect((await own()).connections).toBe(1))
+  // The close frame was sent too.
+  expect(await own()).toEqual({ ...before, connections: 1, sentBytes: before.sentBytes + 2 })
+  const { body } = await call('GET', '/admin/usage?tenant=demo')
+  const mine = body.items.filter(
+    ({ receivedMessages }: { receivedMessages: number }) => receivedMessages === 2,
+  )
+  expect(mine).toMatchObject([{ tenant: 'demo', connections: 1, sentEvents: 0 }])
+  const page = (await call('GET', '/admin/usage?limit=1')).body
+  const rest = (await call('GET', `/admin/usage?cursor=${encodeURIComponent(page.next)}`)).body
+  expect([...page.items, ...rest.items]).toEqual((await call('GET', '/admin/usage')).body.items)
+  expect((await call('GET', '/v1/usage', gateway.keys.basic)).body).toMatchObject({
+    connections: 0,
+    sentEvents: 0,
+  })
+  expect((await call('GET', '/admin/usage', key)).status).toBe(403)
+  sockets[1]!.close()
 })
 
 it('names no secret, and is for admins only', async () => {

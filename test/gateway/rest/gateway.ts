@@ -160,7 +160,7 @@ export async function startRest(options: GatewayOptions = {}): Promise<TestGatew
     seal: createVault('a key of the tests, long enough for one').seal,
     cache,
     store,
-    clients: new LiveClients(noPeers('here')),
+    clients: new LiveClients(noPeers('here'), 1),
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     demo,
     version: '1.2.3',

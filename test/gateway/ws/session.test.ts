@@ -326,7 +326,7 @@ describe('tier basic', () => {
     ({ type: 'trade', id: String(id), price: '1', size: '1', side: 'buy' }) as const
 
   it('gets arrays of all that is due, no more than the tier allows, and knows what was left out', async () => {
-    await start({ tiers: tier('basic', { framesPerMinute: 300, frameBurst: 2, commandsPerSecond: 50 }) })
+    await start({ tiers: tier('basic', { framesPerMinute: 100, frameBurst: 2, commandsPerSecond: 50 }) })
     const prices = gateway.carry('venue', 'ticker', 'BTC/USDT')
     const trades = gateway.carry('venue', 'trades', 'BTC/USDT')
     for (const symbol of ['A', 'B'])
