@@ -42,7 +42,7 @@ describe('a book at a depth', () => {
     await fc.assert(
       fc.asyncProperty(
         changes,
-        fc.constantFrom(5, 10, 'full' as const),
+        fc.constantFrom(5, 10, 25, 100, 'full' as const),
         fc.nat(20),
         async (all, depth, joinAt) => {
           const topic = gateway.carry('venue', 'orderbook', `RUN/${++run}`)

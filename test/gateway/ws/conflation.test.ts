@@ -162,16 +162,21 @@ describe('conflation', () => {
   })
 })
 
-const price = (side: 'bids' | 'asks') =>
-  fc
-    .integer({ min: 0, max: 60 })
-    .map((ticks) => (100 + (side === 'asks' ? ticks : -1 - ticks) / 100).toFixed(2))
+const price = (side: 'bids' | 'asks', ticks: number) =>
+  (100 + (side === 'asks' ? ticks : -1 - ticks) / 100).toFixed(2)
 const size = fc.oneof(
   { weight: 2, arbitrary: fc.constant('0') },
   { weight: 5, arbitrary: fc.integer({ min: 1, max: 9 }).map((n) => `${n}.50`) },
 )
 const levels = (side: 'bids' | 'asks') =>
-  fc.uniqueArray(fc.tuple(price(side), size), { maxLength: 8, selector: ([at]) => at })
+  fc.uniqueArray(
+    fc.tuple(
+      // Near the best price and far from it, so that levels come and go at every depth.
+      fc.oneof(fc.nat(12), fc.nat(130)).map((ticks) => price(side, ticks)),
+      size,
+    ),
+    { maxLength: 8, selector: ([at]) => at },
+  )
 /** A message of the venue, and what happens before it: nothing, a wait, a snapshot, a hole. */
 const message = fc.tuple(
   levels('bids'),
@@ -183,20 +188,71 @@ const message = fc.tuple(
   ),
 )
 
-const DEPTHS = [5, 10, 25, 'full'] as const
+const SIDES = ['bids', 'asks'] as const
+const DEPTHS = [5, 10, 25, 100, 'full'] as const
 const RUNS = Number(process.env.BOOK_RUNS ?? 12)
+/** More levels than any depth but the full one. */
+const whole = (side: 'bids' | 'asks') =>
+  Array.from({ length: 110 }, (_, ticks): Level => [price(side, ticks), '1.50'])
+
+/** The book of the venue after each event, best first. */
+class Truth {
+  readonly #venue = new PlainBook()
+  readonly #after = new Map<number, Record<'bids' | 'asks', Level[]>>()
+
+  take(seq: number, payload: Payload): void {
+    if (payload.type === 'orderbook') this.#venue.apply(payload as Said)
+    const all = Number.POSITIVE_INFINITY
+    this.#after.set(seq, { bids: this.#venue.top('bids', all), asks: this.#venue.top('asks', all) })
+  }
+
+  at(seq: number, depth: number | 'full'): Record<'bids' | 'asks', Level[]> {
+    const { bids, asks } = this.#after.get(seq)!
+    const count = depth === 'full' ? bids.length + asks.length : depth
+    return { bids: bids.slice(0, count), asks: asks.slice(0, count) }
+  }
+}
+
+/** What a client was sent of a book: each message follows the one before, and is the venue's book after it. */
+function expectBooks(events: readonly Said[], truth: Truth, depth: number | 'full'): void {
+  const copy = new PlainBook()
+  let before: Said | undefined
+  for (const event of events) {
+    if (before) expect(event.seq).toBeGreaterThan(before.seq)
+    if (before) expect(event.prev ?? event.seq - 1).toBe(before.seq)
+    before = event
+    if (event.type !== 'orderbook') continue
+    copy.apply(event)
+    const book = truth.at(event.seq, depth)
+    for (const side of SIDES) expect(copy[side]).toEqual(new Map(book[side]))
+    if (event.checksum !== undefined) expect(event.checksum).toBe(bookChecksum(book.bids, book.asks))
+  }
+}
+
+/** Of `premium` frames are paced: what is due meanwhile is thinned, as it is for a client that reads too slowly. */
+const tiers = {
+  ...tier('institutional', { commandsPerSecond: 100_000 }),
+  premium: tier('premium', {
+    ...{ bookDepth: Number.POSITIVE_INFINITY, commandsPerSecond: 100_000, connections: 50 },
+    ...{ framesPerMinute: 10_000, frameBurst: 1 },
+  }).premium,
+}
 
 describe('a conflated book', () => {
   it('is the book of the gateway after every message, at every depth, however it was merged', async () => {
-    gateway = await new TestGateway({ tiers: tier('institutional', { commandsPerSecond: 100_000 }) }).start()
+    gateway = await new TestGateway({ tiers }).start()
+    const kinds = [
+      { tier: 'institutional', joinsLate: false, conflateMs: 4 },
+      { tier: 'institutional', joinsLate: true, conflateMs: 4 },
+      { tier: 'premium', joinsLate: false, conflateMs: 0 },
+    ] as const
     const clients = await Promise.all(
-      [...DEPTHS, ...DEPTHS].map(async (depth, index) => ({
-        ...{ depth, joinsLate: index >= DEPTHS.length },
-        client: await gateway.client({ tier: 'institutional' }),
-      })),
+      kinds.flatMap((kind) =>
+        DEPTHS.map(async (depth) => ({ ...kind, depth, client: await gateway.client({ tier: kind.tier }) })),
+      ),
     )
     let runs = 0
-    let merged = 0
+    const merged = { institutional: 0, premium: 0 }
     await fc.assert(
       fc.asyncProperty(
         fc.array(message, { minLength: 5, maxLength: 60 }),
@@ -204,14 +260,12 @@ describe('a conflated book', () => {
         async (all, joinAt) => {
           const symbol = `RUN${++runs}`
           const topic = gateway.carry('venue', 'orderbook', symbol)
-          const venue = new PlainBook()
-          const states = new Map<number, PlainBook>()
+          const truth = new Truth()
+          let last = 0
           const publish = async (payload: Payload) => {
             const event = gateway.event(topic, payload)
-            if (payload.type === 'orderbook') venue.apply(payload as Said)
-            const frozen = new PlainBook()
-            frozen.apply({ kind: 'snapshot', bids: [...venue.bids], asks: [...venue.asks] })
-            states.set(event.seq, frozen)
+            last = event.seq
+            truth.take(last, payload)
             await gateway.cache.apply([event])
           }
           const book = (kind: 'snapshot' | 'delta', bids: Level[], asks: Level[]) =>
@@ -220,15 +274,15 @@ describe('a conflated book', () => {
             Promise.all(
               clients
                 .filter(({ joinsLate }) => joinsLate === late)
-                .map(({ client, depth }) =>
+                .map(({ client, depth, conflateMs }) =>
                   client.ask(
-                    { type: 'subscribe', channel: 'orderbook', symbols: [symbol], depth, conflateMs: 4 },
+                    { type: 'subscribe', channel: 'orderbook', symbols: [symbol], depth, conflateMs },
                     'subscribed',
                   ),
                 ),
             )
           await join(false)
-          await book('snapshot', [['99.00', '1.50']], [['101.00', '2.50']])
+          await book('snapshot', whole('bids'), whole('asks'))
           let known = true
           for (const [index, [bids, asks, kind]] of all.entries()) {
             if (index === Math.min(joinAt, all.length - 1)) await join(true)
@@ -238,36 +292,63 @@ describe('a conflated book', () => {
               await publish({ type: 'gap', channel: 'orderbook', reason: 'x', fromTime: 1, toTime: 2 })
             } else if (kind === 'snapshot' || !known) {
               known = true
-              await book('snapshot', bids, asks)
+              await book('snapshot', bids.concat(whole('bids').slice(20)), asks.filter(isLevel))
             } else await book('delta', bids, asks)
           }
           await book('snapshot', [['99.50', '1.50']], [['101.00', '7.50']])
-          const last = states.size
-          for (const one of clients) {
-            const mine = () => one.client.messages.filter((m) => m.symbol === symbol && m.seq !== undefined)
+          for (const { client, depth, tier } of clients) {
+            const mine = () => client.messages.filter((m) => m.symbol === symbol && m.seq !== undefined)
             await until(() => mine().at(-1)?.seq === last)
-            const copy = new PlainBook()
-            const shown = one.depth === 'full' ? 1_000 : one.depth
-            let seq = 0
-            for (const event of mine()) {
-              expect(event.seq).toBeGreaterThan(seq)
-              if (seq > 0) expect(event.prev ?? event.seq - 1).toBe(seq)
-              seq = event.seq
-              if (event.type !== 'orderbook') continue
-              copy.apply(event)
-              if (event.kind === 'delta' && event.conflated) merged++
-              const truth = states.get(event.seq)!
-              for (const side of ['bids', 'asks'] as const) {
-                expect(copy.top(side, 1_000)).toEqual(truth.top(side, shown))
-              }
-              if (event.checksum !== undefined)
-                expect(event.checksum).toBe(bookChecksum(truth.top('bids', shown), truth.top('asks', shown)))
-            }
+            expectBooks(mine(), truth, depth)
+            merged[tier] += mine().filter((event) => event.conflated).length
           }
         },
       ),
       { numRuns: RUNS },
     )
-    expect(merged).toBeGreaterThan(RUNS)
+    expect(merged.institutional).toBeGreaterThan(RUNS)
+    expect(merged.premium).toBeGreaterThan(RUNS)
   }, 120_000)
+
+  it('is the book of the gateway after events were missed, at every depth, whatever waited', async () => {
+    gateway = await new TestGateway({ tiers }).start()
+    const topic = gateway.carry('venue', 'orderbook', 'A')
+    const truth = new Truth()
+    const event = (kind: 'snapshot' | 'delta', bids: Level[], asks: Level[]) => {
+      const payload: Payload = { type: 'orderbook', kind, bids, asks, depth: 0 }
+      const next = gateway.event(topic, payload)
+      truth.take(next.seq, payload)
+      return next
+    }
+    const change = (n: number) =>
+      event('delta', [[price('bids', n), n % 3 === 0 ? '0' : `${n}`]], [[price('asks', 2 * n), `${n}`]])
+    const clients = await Promise.all(
+      [0, 50].flatMap((conflateMs) =>
+        DEPTHS.map(async (depth) => ({
+          depth,
+          conflateMs,
+          client: await gateway.client({ tier: 'institutional' }),
+        })),
+      ),
+    )
+    await gateway.cache.apply([event('snapshot', whole('bids'), whole('asks'))])
+    for (const { client, depth, conflateMs } of clients) {
+      const command = { type: 'subscribe', channel: 'orderbook', symbols: ['A'], depth, conflateMs }
+      await client.ask(command, 'subscribed')
+    }
+    for (let n = 1; n <= 10; n++) await gateway.cache.apply([change(n)])
+    // Two of them never arrive and are stored nowhere: the cache's own book is whole only with the next snapshot.
+    for (let n = 11; n <= 12; n++) change(n)
+    await gateway.cache.apply([event('snapshot', whole('bids').slice(3), whole('asks').slice(5))])
+    for (let n = 13; n <= 20; n++) await gateway.cache.apply([change(n)])
+    for (const { client, depth } of clients) {
+      await until(() => client.ofType('orderbook').at(-1)?.seq === 22)
+      expect(client.ofType('resync')).toHaveLength(1)
+      expectBooks(client.ofType('orderbook'), truth, depth)
+    }
+  }, 20_000)
 })
+
+function isLevel([, size]: readonly [string, string]): boolean {
+  return size !== '0'
+}
