@@ -36,7 +36,7 @@ describe('metrics', () => {
         channel: 'ticker',
       },
       ...{ symbol: 'A/B', events: 1, odds: 1, rows: 1, ms: 1, endpoint: '/ws', tier: 'basic', code: '400' },
-      ...{ bytes: 10, micros: 100 },
+      ...{ bytes: 10, micros: 100, encoding: 'json', plain: 20, deflated: 10, open: 1 },
     }
     // Tracing listens to these two.
     const { publishing, traced, ...counted } = signals
@@ -53,10 +53,17 @@ describe('metrics', () => {
     signals.clientConnected.emit({ endpoint: '/ws', tier: 'basic' })
     signals.clientConnected.emit({ endpoint: '/ws', tier: 'basic' })
     signals.clientDisconnected.emit({ endpoint: '/ws', tier: 'basic', code: 4100 })
+    signals.framesSent.emit({ encoding: 'msgpack+deflate', count: 3, bytes: 200 })
+    signals.frameDeflated.emit({ plain: 900, deflated: 200 })
     const text = await metrics.text()
     expect(text).toContain('feedgate_source_connected{source="sim"} 1')
     expect(text).toContain('feedgate_clients{endpoint="/ws",tier="basic"} 1')
     expect(text).toContain('feedgate_client_closes_total{endpoint="/ws",code="4100"} 1')
+    expect(text).toContain('feedgate_frames_sent_total{encoding="msgpack+deflate"} 3')
+    expect(text).toContain('feedgate_bytes_sent_total{encoding="msgpack+deflate"} 200')
+    expect(text).toMatch(/^feedgate_frames_deflated_total 1$/m)
+    expect(text).toMatch(/^feedgate_deflate_input_bytes_total 900$/m)
+    expect(text).toMatch(/^feedgate_deflate_output_bytes_total 200$/m)
     expect(text).toContain('nodejs_eventloop_lag_seconds')
   })
 
