@@ -91,6 +91,7 @@ export const PAGES = [
     recording: {
       ...{ kind: 'simulator', source: 'demo-odds', steps: 2, joinAfter: 1 },
       subscription: { channel: 'odds', symbol: 'MATCH_002' },
+      legacy: { ask: { type: 'subscribe', eventId: 'MATCH_002' }, answers: 3 },
     },
     symbols: ['MATCH_002'],
     demo: 'symbol=MATCH_002',

@@ -27,7 +27,7 @@ import { createVault } from '../../dist/vault.js'
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 const FIXTURES = new URL('../../test/fixtures/', import.meta.url)
 const SECRET = 'of the documents, and of nothing else: nobody can reach this gateway'
-const KEY = `fg_premium_${'x'.repeat(40)}`
+const keyOf = (tier) => `fg_${tier}_${'x'.repeat(40)}`
 const DEADLINE_MS = 60_000
 const NEVER = 3_600_000
 
@@ -98,10 +98,11 @@ function updatesOf(decoder, frame) {
 
 /**
  * Runs one recording through a gateway of its own, and notes what a client, Kafka and SQL see of it.
- * `joinAfter`: turns before the client subscribes; `end`: how the connection to the venue ends after the last one.
+ * `joinAfter`: turns before the client subscribes; `end`: how the connection to the venue ends after the last one;
+ * `legacy`: what a client of `/ws/odds` asks for, and how many messages it is sent.
  */
 export async function record(recording, history) {
-  const { kind, source, subscription, ask, joinAfter, end } = recording
+  const { kind, source, subscription, ask, joinAfter, end, legacy, tier = 'premium' } = recording
   const turns = await turnsOf(recording)
   let time = timeOf(turns[0], 0) - 1_000_000
   const now = () => time
@@ -135,7 +136,8 @@ export async function record(recording, history) {
       jwtIssuer: 'feedgate',
       adminApiKeys: [],
       licence: (id) => manager.licence(id),
-      demoKeys: [{ tier: 'premium', key: KEY }],
+      demoKeys: [{ tier, key: keyOf(tier) }],
+      now: () => now() / 1_000,
     }),
     limits: createRateLimits(),
     manager,
@@ -164,7 +166,7 @@ export async function record(recording, history) {
     hub.run(reading.signal),
   ]
   await server.listen({ port: 0, host: '127.0.0.1' })
-  const url = `ws://127.0.0.1:${server.server.address().port}/ws`
+  const caller = { url: `ws://127.0.0.1:${server.server.address().port}/ws`, key: keyOf(tier) }
 
   const play = async ({ frame, updates }, last) => {
     const receivedTime = timeOf({ updates }, last)
@@ -182,8 +184,10 @@ export async function record(recording, history) {
     let last = time
     for (const turn of turns.slice(0, joinAfter)) last = await play(turn, last)
     time = last += JOIN
-    const client = await connect(url)
+    const client = await connect(caller)
     await client.ask(ask)
+    const first = legacy && (await connect({ ...caller, url: `${caller.url}/odds` }))
+    await first?.ask(legacy.ask)
     for (const turn of turns.slice(joinAfter)) last = await play(turn, last)
     if (end) {
       time = last + PACE
@@ -191,12 +195,15 @@ export async function record(recording, history) {
       await passed()
     }
     await client.settle()
+    if (first) await until('/ws/odds', () => first.said.length > legacy.answers)
     const isStored = ({ topic, seq }) => positions.last(topic.id)?.seq >= seq
     await until('all is stored', () => published.every(isStored))
-    const resumed = await resume(url, client.said, ask)
+    // Of `basic` that would be a command too many.
+    const resumed = tier === 'basic' ? [] : await resume(caller, client.said, ask)
     client.close()
+    first?.close()
     const events = published.filter(({ topic }) => topic.channel === ask.channel)
-    return { said: [...client.said], resumed, events }
+    return { said: [...client.said], resumed, events, legacy: first?.said }
   } finally {
     await hub.close(100)
     await manager.close()
@@ -244,13 +251,13 @@ function recordedConnectors(real, opened) {
 }
 
 /** A second client, which lacks the last event that the first one was sent. */
-async function resume(url, said, ask) {
+async function resume(caller, said, ask) {
   const positions = {}
   for (const { channel, source, subject, timeframe, epoch, seq } of said.flatMap(topicsOf).slice(0, -1)) {
     if (channel !== ask.channel) continue
     positions[[source, channel, subject, timeframe].filter(Boolean).join('|')] = [epoch, seq]
   }
-  const client = await connect(url)
+  const client = await connect(caller)
   await client.ask({ ...ask, id: ask.id + 1, resume: positions })
   await client.settle()
   client.close()
@@ -260,22 +267,17 @@ async function resume(url, said, ask) {
 const CHANNEL_OF = { trade: 'trades', liquidation: 'liquidations' }
 
 function topicsOf({ from, text }) {
-  const {
-    v,
-    type,
-    channel = CHANNEL_OF[type] ?? type,
-    symbol,
-    eventId,
-    conversationId,
-    ...event
-  } = JSON.parse(text)
-  if (from !== 'gateway' || v === undefined) return []
-  return [{ ...event, channel, subject: symbol ?? eventId ?? conversationId }]
+  const events = [JSON.parse(text)].flat().filter(({ v }) => from === 'gateway' && v !== undefined)
+  return events.map(({ type, symbol, eventId, conversationId, ...event }) => ({
+    channel: CHANNEL_OF[type] ?? type,
+    ...event,
+    subject: symbol ?? eventId ?? conversationId,
+  }))
 }
 
 /** A client that notes every message, both ways, as it stands on the wire. */
-async function connect(url) {
-  const socket = new WebSocket(url, { headers: { 'X-API-Key': KEY }, perMessageDeflate: false })
+async function connect({ url, key }) {
+  const socket = new WebSocket(url, { headers: { 'X-API-Key': key }, perMessageDeflate: false })
   const said = []
   let pongs = 0
   socket.on('message', (data) => {
@@ -290,7 +292,7 @@ async function connect(url) {
       const text = JSON.stringify(message)
       said.push({ from: 'client', text })
       socket.send(text)
-      await until('an answer', () => said.some(({ text }) => /^{"type":"(subscribed|error)"/.test(text)))
+      await until('an answer', () => said.some(({ from }) => from === 'gateway'))
       await passed()
     },
     /** All that was sent has come. */

@@ -17,7 +17,7 @@ export async function channelPages() {
     return OF_CCXT.includes(channel) ? `${ids.join(', ')}, [ccxt](../ccxt.md)` : ids.join(', ')
   }
   const history = openHistory()
-  const pages = { 'README.md': indexPage(carriersOf) }
+  const pages = {}
   try {
     await history.store.ready()
     for (const page of PAGES) {
@@ -28,7 +28,12 @@ export async function channelPages() {
     }
     const ask = askOf({ channel: 'trades', symbols: [GAP.recording.subscription.symbol] })
     const seen = await record({ ...GAP.recording, ask }, history)
+    checkMessages(seen.said)
     pages['gap.md'] = gapPage({ ...seen, rows: await history.query(GAP.sql) })
+    const trades = PAGES.find(({ channel }) => channel === 'trades')
+    const asBasic = await record({ ...trades.recording, ask: askOf(trades), tier: 'basic' }, history)
+    checkMessages(asBasic.said)
+    pages['README.md'] = indexPage(carriersOf, asBasic)
   } finally {
     await history.close()
   }
@@ -38,10 +43,10 @@ export async function channelPages() {
 /** AsyncAPI is made of the schemas: what the gateway sent must be what it says. */
 function checkMessages(said) {
   const events = Object.values(PAYLOADS).map(eventSchema)
-  for (const { from, text } of said) {
-    const message = JSON.parse(text)
+  const messages = said.flatMap(({ from, text }) => (from === 'gateway' ? JSON.parse(text) : []))
+  for (const message of messages) {
     const schemas = message.v === undefined ? Object.values(CONTROL) : events
-    if (from === 'gateway' && !schemas.some((schema) => Check(schema, message)))
-      throw new Error(`no schema is like ${text}`)
+    if (!schemas.some((schema) => Check(schema, message)))
+      throw new Error(`no schema is like ${JSON.stringify(message)}`)
   }
 }

@@ -129,7 +129,7 @@ const RESUME =
   'A client that lost its connection gives the last `[epoch, seq]` that it has of each topic and gets exactly what came after it; what cannot be had again is named in `unrecovered`. Here the client lacks the last event:'
 
 /** `seen`: what `record` noted, and the rows of the page's SQL. */
-export function channelPage(page, carriers, { said, resumed, events, rows }) {
+export function channelPage(page, carriers, { said, resumed, events, legacy, rows }) {
   const { channel, payloads, about, follows, recording, demo, sql } = page
   return `${[
     MADE,
@@ -142,6 +142,7 @@ export function channelPage(page, carriers, { said, resumed, events, rows }) {
     '## As a client gets it',
     originOf(recording),
     block(arrows(said)),
+    ...(legacy ? ['The same on `/ws/odds`:', block(arrows(legacy))] : []),
     '## Try it',
     demo
       ? '`KEY` is the key of `premium` that `npm start` prints.'
@@ -192,7 +193,13 @@ const MISSING = [
   'Anything else is a hole: ask for it by `resume`. The snapshot that begins a subscription carries the `epoch` and `seq` of the last event it holds. `{"type":"heartbeat","intervalMs":5000,"heads":true}` asks to be told the newest position of each topic now and then, so that a missing end is found too. The [client](../../client/README.md) does all of this.',
 ]
 
-export function indexPage(carriersOf) {
+const FRAMES = [
+  'A frame has one event; with `?batch=true`, or `"batch":true` in `auth`, it has an array of all that is due, and `basic` always gets that. The trades of [trades](trades.md) for a client of `basic`:',
+  'By the subprotocol `feedgate.v1.msgpack` frames are MessagePack and say the same, field for field; `?compress=true` has what clients share compressed once for all of them.',
+]
+
+/** `asBasic`: trades, as a client of `basic` gets them. */
+export function indexPage(carriersOf, asBasic) {
   const rows = PAGES.map(({ channel, about, key }) => [
     `[${channel}](${channel}.md)`,
     CHANNELS[channel].class,
@@ -220,6 +227,10 @@ export function indexPage(carriersOf) {
     'Behind them, put there by the gateway for this client:',
     fieldsTable(DELIVERY),
     'Prices and sizes are texts, as the venue wrote them, trailing zeros kept and exponents written out. Times are whole µs since the Unix epoch, UTC. A field that the venue does not tell is absent.',
+    '## Frames',
+    FRAMES[0],
+    block(arrows(asBasic.said)),
+    FRAMES[1],
     '## Is anything missing?',
     ...MISSING,
   ].join('\n\n')}\n`

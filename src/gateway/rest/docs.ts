@@ -49,6 +49,10 @@ function nameOperations(paths: Readonly<Record<string, object | undefined>>): vo
 const POLICY =
   "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'self'; frame-ancestors 'none'"
 
+/** The mark of the console, on the bar of the page; it leads back there. */
+const LOGO =
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 132 32" fill="none"><rect width="32" height="32" rx="8" fill="#0f8b8d"/><path d="M6 10h6l4 6h10M6 22h6l4-6" stroke="#fff" stroke-width="3"/><text x="42" y="23" font-family="sans-serif" font-size="20" font-weight="600" fill="#fff">feedgate</text></svg>'
+
 export function docsRoutes(version: string): FastifyPluginAsync {
   return async (server) => {
     await server.register(swaggerUi, {
@@ -56,6 +60,8 @@ export function docsRoutes(version: string): FastifyPluginAsync {
       staticCSP: true,
       transformStaticCSP: () => POLICY,
       uiConfig: { deepLinking: false },
+      theme: { title: 'feedgate API' },
+      logo: { type: 'image/svg+xml', content: LOGO, href: '/', target: '_self' },
     })
     const document = JSON.stringify(asyncApiDocument(version))
     server.get('/asyncapi.json', { schema: { hide: true } }, async (_request, reply) =>
