@@ -26,69 +26,83 @@ export type Channel =
 /** What every event has around its payload. */
 export interface Envelope {
   readonly v: 1
+  /** id of the source */
   readonly source: string
+  /** such as `BTC/USDT`, or `BTC/USDT:USDT` of a perpetual swap settled in USDT */
   readonly symbol?: string
+  /** of odds, instead of `symbol` */
   readonly eventId?: string
+  /** of statuses, instead of `symbol` */
   readonly conversationId?: string
+  /** grows when the numbering of the topic begins anew: a start of the program, or a new owner */
   readonly epoch: number
+  /** number in the topic and epoch: from 1, without a hole */
   readonly seq: number
+  /** on the first event of an epoch: the last epoch stored before it */
   readonly prevEpoch?: number
+  /** on the first event of an epoch: the last `seq` stored in `prevEpoch` */
   readonly prevSeq?: number
-  /** whole µs since the Unix epoch, UTC */
+  /** the venue's time, µs since the Unix epoch */
   readonly sourceTime?: number
-  /** whole µs since the Unix epoch, UTC */
+  /** when it was read from the socket, µs; strictly increasing in a topic */
   readonly receivedTime: number
-  /** whole µs since the Unix epoch, UTC */
+  /** when it was published, µs */
   readonly publishedTime: number
+  /** what is special about it */
   readonly flags?: readonly ('backfilled' | 'replay' | 'simulated' | 'delayed' | 'revised')[]
+  /** first and last of the venue's own ids that it covers */
   readonly venueSeq?: readonly [number, number]
-  /** whole µs since the Unix epoch, UTC */
+  /** when it was sent to this client, µs */
   readonly sentTime: number
-  /** seq of the event sent before, when it is not seq-1 */
+  /** `seq` of the event sent before, where it is not `seq - 1` */
   readonly prev?: number
-  /** [epoch, seq], two whole numbers */
+  /** [epoch, seq] of the event sent before, on the first one sent of a new epoch */
   readonly prevSent?: readonly [number, number]
+  /** older values of the key were left out */
   readonly conflated?: true
 }
 
 export interface TickerEvent extends Envelope {
   readonly type: 'ticker'
-  /** a decimal number as text, such as "0.5" */
+  /** best price that is bid, in the quote currency */
   readonly bid?: string
-  /** a decimal number as text, such as "0.5" */
+  /** size at the best bid, in the venue's unit: the base asset, or contracts (`contractSize` of `GET /v1/instruments`) */
   readonly bidSize?: string
-  /** a decimal number as text, such as "0.5" */
+  /** best price that is asked, in the quote currency */
   readonly ask?: string
-  /** a decimal number as text, such as "0.5" */
+  /** size at the best ask, in the same unit */
   readonly askSize?: string
-  /** a decimal number as text, such as "0.5" */
+  /** price of the last trade */
   readonly last?: string
-  /** a decimal number as text, such as "0.5" */
+  /** price at the beginning of the venue's day, for most the last 24 hours */
   readonly open?: string
-  /** a decimal number as text, such as "0.5" */
+  /** highest price since then */
   readonly high?: string
-  /** a decimal number as text, such as "0.5" */
+  /** lowest price since then */
   readonly low?: string
-  /** a decimal number as text, such as "0.5" */
+  /** size traded since then, in the same unit */
   readonly volume?: string
 }
 
 export interface TradeEvent extends Envelope {
   readonly type: 'trade'
+  /** the venue's trade id; absent where it has none */
   readonly id?: string
-  /** a decimal number as text, such as "0.5" */
+  /** in the quote currency */
   readonly price: string
-  /** a decimal number as text, such as "0.5" */
+  /** in the venue's unit: the base asset, or contracts (`contractSize` of `GET /v1/instruments`) */
   readonly size: string
+  /** of the taker */
   readonly side: 'buy' | 'sell' | 'unknown'
 }
 
 export interface OrderbookEvent extends Envelope {
   readonly type: 'orderbook'
+  /** a snapshot replaces the book, a delta changes levels of it */
   readonly kind: 'snapshot' | 'delta'
-  /** [price, size], best first in a snapshot; size "0" removes the level */
+  /** bids: [price, size], best first in a snapshot; size "0" removes the level */
   readonly bids: readonly (readonly [string, string])[]
-  /** [price, size], best first in a snapshot; size "0" removes the level */
+  /** asks: [price, size], best first in a snapshot; size "0" removes the level */
   readonly asks: readonly (readonly [string, string])[]
   /** levels a side; 0: all */
   readonly depth: number
@@ -100,38 +114,50 @@ export interface OhlcvEvent extends Envelope {
   readonly type: 'ohlcv'
   /** a timeframe such as 1m or 4h */
   readonly timeframe: string
-  /** whole µs since the Unix epoch, UTC */
+  /** when the candle begins, µs since the Unix epoch */
   readonly openTime: number
-  /** a decimal number as text, such as "0.5" */
+  /** first price, in the quote currency */
   readonly open: string
-  /** a decimal number as text, such as "0.5" */
+  /** highest price */
   readonly high: string
-  /** a decimal number as text, such as "0.5" */
+  /** lowest price */
   readonly low: string
-  /** a decimal number as text, such as "0.5" */
+  /** last price so far */
   readonly close: string
-  /** a decimal number as text, such as "0.5" */
+  /** size traded, in the venue's unit: the base asset, or contracts (`contractSize` of `GET /v1/instruments`) */
   readonly volume: string
-  /** a decimal number as text, such as "0.5" */
+  /** the same in the quote currency */
   readonly quoteVolume?: string
+  /** number of trades */
   readonly trades?: number
+  /** true: the candle is complete */
   readonly closed: boolean
+  /** the venue's own candle, or one made of trades */
   readonly origin: 'venue' | 'computed'
+  /** 0, and more when a closed candle was corrected */
   readonly revision: number
 }
 
 export interface OddsMarketEvent extends Envelope {
   readonly type: 'odds'
   readonly kind: 'market'
+  /** the event, such as a match */
   readonly eventId: string
+  /** the market within the event */
   readonly marketId: string
+  /** name of the market */
   readonly market: string
-  /** a decimal number as text, such as "0.5" */
+  /** of handicaps and totals: the line, such as "2.5" */
   readonly line?: string
+  /** of the event */
   readonly phase: 'PRE' | 'LIVE' | 'ENDED' | 'CANCELLED'
+  /** of the whole market */
   readonly status: 'OPEN' | 'SUSPENDED' | 'CLOSED' | 'SETTLED' | 'VOID'
+  /** grows with every change of the market */
   readonly version: number
+  /** seconds that a bet waits before it is accepted */
   readonly betDelay?: number
+  /** all of the market */
   readonly selections: readonly {
     readonly selectionId: string
     readonly name: string
@@ -142,76 +168,97 @@ export interface OddsMarketEvent extends Envelope {
 export interface OddsPriceEvent extends Envelope {
   readonly type: 'odds'
   readonly kind: 'price'
+  /** the event, such as a match */
   readonly eventId: string
+  /** the market within the event */
   readonly marketId: string
+  /** name of the market */
   readonly market: string
-  /** a decimal number as text, such as "0.5" */
+  /** of handicaps and totals: the line, such as "2.5" */
   readonly line?: string
+  /** the selection within the market */
   readonly selectionId: string
+  /** name of the selection */
   readonly selection: string
+  /** for the selection, or against it */
   readonly side: 'back' | 'lay'
   /** 0 is the best */
   readonly level: number
-  /** a decimal number as text, such as "0.5" */
+  /** decimal odds */
   readonly odds: string
-  /** a decimal number as text, such as "0.5" */
+  /** stake on offer at these odds */
   readonly size?: string
+  /** the price as the supplier wrote it */
   readonly sourcePrice: string
+  /** the format of `sourcePrice`, such as `decimal` */
   readonly sourceFormat: string
+  /** `version` of the market that the price belongs to */
   readonly marketVersion: number
 }
 
 export interface OddsResultEvent extends Envelope {
   readonly type: 'odds'
   readonly kind: 'result'
+  /** the event, such as a match */
   readonly eventId: string
+  /** the market within the event */
   readonly marketId: string
+  /** the selection within the market */
   readonly selectionId: string
   readonly outcome: 'WON' | 'LOST' | 'VOID' | 'PUSH' | 'HALF_WON' | 'HALF_LOST'
-  /** a decimal number as text, such as "0.5" */
+  /** share of the stake that counts as won */
   readonly deadHeat?: string
+  /** 0, and more when a result was corrected */
   readonly revision: number
 }
 
 export interface StatusEvent extends Envelope {
   readonly type: 'status'
+  /** the message */
   readonly messageId: string
+  /** the conversation that the message belongs to */
   readonly conversationId: string
+  /** the caller's own tenant */
   readonly tenantId: string
+  /** how far the message has come */
   readonly status: 'QUEUED' | 'SENT' | 'DELIVERED' | 'READ' | 'FAILED'
-  /** whatsapp, instagram, … */
+  /** how it is sent: whatsapp, instagram, … */
   readonly channel: string
 }
 
 export interface FundingEvent extends Envelope {
   readonly type: 'funding'
-  /** a decimal number as text, such as "0.5" */
+  /** rate of the present interval, as a fraction: "0.0001" is 0.01 % */
   readonly rate?: string
-  /** whole µs since the Unix epoch, UTC */
+  /** when it is paid next, µs since the Unix epoch */
   readonly nextTime?: number
-  /** a decimal number as text, such as "0.5" */
+  /** price by which positions are valued, in the quote currency */
   readonly markPrice?: string
 }
 
 export interface OpeninterestEvent extends Envelope {
   readonly type: 'openinterest'
-  /** a decimal number as text, such as "0.5" */
+  /** size of all open positions, in the venue's unit: the base asset, or contracts (`contractSize` of `GET /v1/instruments`) */
   readonly amount: string
 }
 
 export interface LiquidationEvent extends Envelope {
   readonly type: 'liquidation'
-  /** a decimal number as text, such as "0.5" */
+  /** in the quote currency */
   readonly price: string
-  /** a decimal number as text, such as "0.5" */
+  /** in the venue's unit: the base asset, or contracts (`contractSize` of `GET /v1/instruments`) */
   readonly size: string
+  /** of the order by which the position is closed */
   readonly side: 'buy' | 'sell' | 'unknown'
 }
 
 export interface SourceEvent extends Envelope {
   readonly type: 'source'
+  /** of the connection to the venue */
   readonly state: 'connecting' | 'connected' | 'stale' | 'reconnecting' | 'down'
+  /** why, in a few words */
   readonly reason: string
+  /** connection attempts since the last success */
   readonly attempt: number
 }
 
@@ -221,15 +268,17 @@ export interface GapEvent extends Envelope {
   readonly channel: Channel
   /** a timeframe such as 1m or 4h */
   readonly timeframe?: string
+  /** what showed the hole, such as `sequence`, `checksum`, `reconnect` or `restart` */
   readonly reason: string
-  /** whole µs since the Unix epoch, UTC */
+  /** what is missing was received after this, µs since the Unix epoch */
   readonly fromTime: number
-  /** whole µs since the Unix epoch, UTC */
+  /** and before this */
   readonly toTime: number
-  /** the venue's own number */
+  /** first of the venue's own ids that are missing */
   readonly fromVenueSeq?: number
-  /** the venue's own number */
+  /** last of them */
   readonly toVenueSeq?: number
+  /** what filled the hole; without it, what lay between is not known */
   readonly repairedBy?: string
 }
 
@@ -248,7 +297,7 @@ export type DataEvent =
   | SourceEvent
   | GapEvent
 
-/** Answers `auth`. */
+/** Answers `auth`; comes unasked when the tier has changed. */
 export interface AuthenticatedMessage {
   readonly type: 'authenticated'
   /** a whole number or a text of 1 to 64 characters, given back in the answer */

@@ -11,7 +11,7 @@ export const Authenticated = Type.Object(
     tier: Type.String(),
     expiresAt: Type.Optional(Micros),
   },
-  { description: 'Answers `auth`.' },
+  { description: 'Answers `auth`; comes unasked when the tier has changed.' },
 )
 
 const GrantedDepth = Type.Union([Type.Integer(), Type.Literal('full')], {
