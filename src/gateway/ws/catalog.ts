@@ -56,6 +56,10 @@ export class Catalog {
     return this.#topics
   }
 
+  has(topic: Topic): boolean {
+    return this.#topics.has(topic)
+  }
+
   find(selection: Selection): readonly Topic[] {
     const { channel, pattern } = selection
     const near = isWildcard(pattern)

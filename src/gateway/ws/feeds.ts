@@ -88,9 +88,10 @@ export class Feeds {
     return clients
   }
 
-  /** A topic's first event here: patterns of earlier subscriptions may cover it. */
+  /** A topic's first event here: unless it was known before, patterns of earlier subscriptions may cover it. */
   #settle(event: EncodedEvent): void {
     this.#settled.add(event.topic)
+    if (this.catalog.has(event.topic)) return
     this.#starting = event.seq === 1 ? event.topic : undefined
     for (const follower of this.followers) follower.cover(event.topic)
     this.#starting = undefined

@@ -21,6 +21,12 @@ const DEFAULTS: HubOptions = {
   checkMs: 1_000,
 }
 
+/**
+ * A write costs the same whatever it holds. So after a batch that took longer than this what comes meanwhile is joined,
+ * while commands, pongs and whatever else the process does have their turn; one that was quicker leaves nothing waiting.
+ */
+const BUSY_MS = 1
+const REST_MS = 1
 /** Clients come back spread over this time. */
 const RECONNECT_SPREAD_MS = 5_000
 
@@ -54,7 +60,11 @@ export class ClientHub implements Hub {
   async run(signal: AbortSignal): Promise<void> {
     const feed = this.ports.cache.subscribe(signal, (topic, position) => this.feeds.head(topic, position))
     this.feeds.upstream.listen(feed)
-    for await (const events of feed) this.feeds.take(events)
+    for await (const events of feed) {
+      const began = performance.now()
+      this.feeds.take(events)
+      if (performance.now() - began > BUSY_MS) await new Promise((resume) => setTimeout(resume, REST_MS))
+    }
   }
 
   /** False: the hub is closing, and the connection with it. */
