@@ -146,6 +146,9 @@ describe('a client that reads too slowly', () => {
       if (index > 0) expect(event.prev ?? event.seq - 1).toBe(books[index - 1]!.seq)
     expect(books.some((event) => event.conflated && event.kind === 'snapshot')).toBe(true)
     expect(books.at(-1)!.bids[0][1]).toBe('400.5')
+    // Both ends are in this process: the gateway hears later than the client that everything was taken.
+    await client.settled()
+    await pause(50)
     await gateway.publish(topic, bigBook(401))
     await until(
       () => other.ofType('orderbook').at(-1)?.seq === 401 && client.ofType('orderbook').at(-1)?.seq === 401,
