@@ -56,6 +56,19 @@ describe('many subscriptions', () => {
     },
   )
 
+  it('of Binance are spread over connections of 1,024 streams at most, of which a ticker is two', async () => {
+    const symbols = symbolsOf(1_100)
+    const exchange = await exchangeOf('binance', { symbols, depth: 5 })
+    const subscriptions = (['ticker', 'trades'] as const).map((channel) => ({ channel, symbols }))
+    const upstream = await start([sourceAt(exchange, { subscriptions })])
+    const streams = () => exchange.connections.map((one) => one.streams.length)
+    await until('all streams', () => streams().reduce((sum, count) => sum + count, 0) === 3_300, 20_000)
+    expect(streams().length).toBeGreaterThanOrEqual(4)
+    expect(Math.max(...streams())).toBeLessThanOrEqual(1_024)
+    expect(exchange.violations).toEqual([])
+    expect(upstream.manager.status('binance')!.state).toBe('connected')
+  })
+
   it('of which few are left share a connection again, and nothing is lost on the way', async () => {
     const symbols = symbolsOf(110)
     const exchange = await exchangeOf('binance', { symbols, depth: 10, rate: 500 })
