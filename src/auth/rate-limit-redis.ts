@@ -8,8 +8,8 @@ import { createRateLimits, limiters, type SharedUsage, type Usage } from './rate
 /** What a node holds is told again so often, and forgotten when it is not told for `LEASE_MS`: the node died. */
 const RENEW_MS = 3_000
 const LEASE_MS = 10_000
-/** Changes are told together. */
-const TICK_MS = 1_000
+/** Changes within this time are told together. */
+const TOGETHER_MS = 20
 
 /**
  * `limits:{limitKey}`: hash, by node `connections symbols until`, the last in ms of Redis' clock.
@@ -67,7 +67,7 @@ interface Known {
 }
 
 const use = new Script(USE)
-/** Told with the next tick, or when its lease ends. */
+/** Told with the next renewal, or when its lease ends. */
 const LATER = () => {}
 const NOBODY = { connections: 0, symbols: 0, nodes: 0 }
 
@@ -78,7 +78,7 @@ class RedisUsage implements SharedUsage {
   /** Keys with a connection here; they go with the last one. */
   readonly #known = new Map<string, Known>()
   readonly #timer: NodeJS.Timeout
-  #renewedAt = 0
+  #soon: NodeJS.Timeout | undefined
 
   constructor(redis: Redis) {
     this.#redis = redis
@@ -91,16 +91,16 @@ class RedisUsage implements SharedUsage {
         insuranceLimiter: new RateLimiterMemory(limit),
       })
     })
-    this.#timer = setInterval(() => this.#tick(), TICK_MS).unref()
+    this.#timer = setInterval(() => this.#tellAll(), RENEW_MS).unref()
     // It may have come back empty.
-    redis.on('ready', () => {
-      this.#renewedAt = Number.NEGATIVE_INFINITY
-      this.#tick()
-    })
+    redis.on('ready', () => this.#tellAll())
   }
 
   command(limitKey: string, perSecond: number): Promise<unknown> {
-    return this.#limiterOf(perSecond).consume(limitKey)
+    // It may be for more symbols: what the other nodes hold is asked in the same round trip.
+    const known = this.#known.get(limitKey)
+    const asked = known && this.#tell(limitKey, known, -1).catch(LATER)
+    return Promise.all([this.#limiterOf(perSecond).consume(limitKey), asked])
   }
 
   async take(limitKey: string, held: Usage, most: number): Promise<boolean> {
@@ -119,6 +119,11 @@ class RedisUsage implements SharedUsage {
     // Room for a client that comes back at another node is told at once, the rest together.
     if (held.connections < before && this.#redis.status === 'ready')
       this.#tell(limitKey, known, -1).catch(LATER)
+    else
+      this.#soon ??= setTimeout(() => {
+        this.#soon = undefined
+        this.#tellAll(false)
+      }, TOGETHER_MS).unref()
   }
 
   others(limitKey: string): Usage & { readonly nodes: number } {
@@ -150,12 +155,10 @@ class RedisUsage implements SharedUsage {
     }
   }
 
-  #tick(): void {
+  #tellAll(unchanged = true): void {
     if (this.#redis.status !== 'ready') return
-    const renew = performance.now() - this.#renewedAt >= RENEW_MS
-    if (renew) this.#renewedAt = performance.now()
     for (const [limitKey, known] of this.#known) {
-      if (!renew && !known.changed) continue
+      if (!unchanged && !known.changed) continue
       const gone = known.held.connections === 0 && known.held.symbols === 0
       if (gone) this.#known.delete(limitKey)
       this.#tell(limitKey, known, -1).catch(LATER)
@@ -164,5 +167,6 @@ class RedisUsage implements SharedUsage {
 
   close(): void {
     clearInterval(this.#timer)
+    clearTimeout(this.#soon)
   }
 }

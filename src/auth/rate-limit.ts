@@ -19,7 +19,7 @@ export interface SharedUsage {
   take(limitKey: string, held: Usage, most: number): Promise<boolean>
   /** This node holds so much now. */
   changed(limitKey: string, held: Usage): void
-  /** As told last, a few seconds old at most. `nodes`: others that have connections of this key. */
+  /** As told with the key's last command, a few seconds ago at most. `nodes`: others that have connections of this key. */
   others(limitKey: string): Usage & { readonly nodes: number }
 }
 
@@ -31,7 +31,7 @@ interface Bucket {
 
 /**
  * Limits in this process's memory, or with `shared` over all nodes: then commands and connections are counted exactly,
- * symbols by what the others told last, and each node that has connections of a key gives out its part of the key's
+ * symbols by what the others told before the command came, and each node that has connections of a key gives out its part of the key's
  * frames. The counters of connections and symbols are as many as there are live connections; those of commands live for
  * one second.
  */

@@ -148,7 +148,8 @@ export class Connection implements Sender {
     const [taken, waiting] = [this.#taken, this.bufferedBytes > 0]
     this.#ws.ping()
     const spoke = await new Promise<boolean>((resolve) => {
-      const timer = setTimeout(resolve, waitMs, false)
+      // This process may have been busy: what came meanwhile is read before it is called silent.
+      const timer = setTimeout(() => setImmediate(resolve, false), waitMs)
       this.#listening.push(() => {
         clearTimeout(timer)
         resolve(true)
