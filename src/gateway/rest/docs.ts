@@ -37,11 +37,13 @@ export async function describeApi(server: FastifyInstance, version: string): Pro
 
 /** Generated clients name their functions so: `GET /v1/history/{channel}` is `getV1HistoryChannel`. */
 function nameOperations(paths: Readonly<Record<string, object | undefined>>): void {
-  for (const [path, operations] of Object.entries(paths)) {
+  for (const [path, methods] of Object.entries(paths)) {
     const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '')
     const name = words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join('')
-    for (const [method, operation] of Object.entries(operations ?? {}))
-      (operation as { operationId?: string }).operationId = method + name
+    const operations = methods as Record<string, object>
+    // A copy: GET and HEAD of one route are one object.
+    for (const [method, operation] of Object.entries(operations))
+      operations[method] = { operationId: method + name, ...operation }
   }
 }
 

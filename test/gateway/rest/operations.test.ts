@@ -145,6 +145,15 @@ describe('the documents', () => {
     }
   })
 
+  it('give each operation a name of its own, for generated clients', () => {
+    const names = Object.values<Record<string, { operationId: string }>>(openapi.paths).flatMap((item) =>
+      Object.values(item).map(({ operationId }) => operationId),
+    )
+    expect(names).toContain('getV1HistoryChannel')
+    expect(names).not.toContain(undefined)
+    expect(new Set(names).size).toBe(names.length)
+  })
+
   it('are served for people and for programs', async () => {
     const page = await plain('/docs')
     expect(page.status).toBe(200)
