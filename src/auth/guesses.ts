@@ -25,28 +25,26 @@ export class Guesses {
     const secret = credential.kind === 'apiKey' ? credential.apiKey : credential.ticket
     const digest = createHash('sha256').update(secret).digest('base64')
     const network = networkOf(address)
-    const known = this.#known.has(digest)
-    // Counted before it is tried, so that many at once are not all tried; given back unless it was wrong.
-    if (!known) await this.#take(network)
-    let wrong = false
+    if (!this.#known.has(digest)) await this.#refuseTooMany(network)
     try {
       const identity = await identify()
       if (credential.kind === 'apiKey') this.#remember(digest)
       return identity
     } catch (error) {
-      wrong = error instanceof FeedgateError && error.code === 'not-authenticated'
-      if (wrong) this.#known.delete(digest)
+      if (error instanceof FeedgateError && error.code === 'not-authenticated') {
+        this.#known.delete(digest)
+        await this.#wrong.penalty(network)
+      }
       throw error
-    } finally {
-      if (!known && !wrong) await this.#wrong.reward(network)
     }
   }
 
-  async #take(network: string): Promise<void> {
-    const { consumedPoints, msBeforeNext } = await this.#wrong.penalty(network)
-    if (consumedPoints <= MAX_GUESSES) return
+  /** Only what was found wrong counts: many who come at once, while the store opens, are not taken for guesses. */
+  async #refuseTooMany(network: string): Promise<void> {
+    const wrong = await this.#wrong.get(network)
+    if (!wrong || wrong.consumedPoints < MAX_GUESSES) return
     throw new FeedgateError('rate-limited', 'too many wrong credentials from this address: wait a minute', {
-      retryAfterMs: Math.max(1, msBeforeNext),
+      retryAfterMs: Math.max(1, wrong.msBeforeNext),
     })
   }
 
