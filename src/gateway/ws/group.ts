@@ -61,7 +61,7 @@ export class Group implements Taker, Sender {
       let bytes: Buffer
       if (member.differs(items)) bytes = this.#bytes(member.framesOf(items, sentTime, encoding))
       else {
-        shared ??= this.#shared(items, sentTime, encoding)
+        shared ??= this.#shared(items, sentTime)
         bytes = shared
       }
       member.write(bytes)
@@ -73,17 +73,17 @@ export class Group implements Taker, Sender {
     return this.#batch ? this.#encoding.array(frames) : joinFrames(frames)
   }
 
-  #shared(items: readonly ViewItem[], sentTime: Micros, encoding: Encoding): Buffer {
+  #shared(items: readonly ViewItem[], sentTime: Micros): Buffer {
     const first = items[0]!
     // Of one view every group has the same: they share what the first of them joined.
-    if (!this.#batch && items.every(({ view }) => view === first.view))
-      return first.joined(encoding, () => this.#joined(items, sentTime, encoding))
-    const bytes = this.#joined(items, sentTime, encoding)
-    return this.#batch ? this.#encoding.shared(bytes) : bytes
+    if (items.some(({ view }) => view !== first.view)) return this.#joined(items, sentTime)
+    return first.joined(this.#encoding, this.#batch, () => this.#joined(items, sentTime))
   }
 
-  #joined(items: readonly ViewItem[], sentTime: Micros, encoding: Encoding): Buffer {
-    return this.#bytes(items.map((item) => item.sharedFrame(sentTime, encoding)))
+  #joined(items: readonly ViewItem[], sentTime: Micros): Buffer {
+    const encoding = this.#batch ? this.#encoding.plain : this.#encoding
+    const bytes = this.#bytes(items.map((item) => item.sharedFrame(sentTime, encoding)))
+    return this.#batch ? this.#encoding.shared(bytes) : bytes
   }
 }
 

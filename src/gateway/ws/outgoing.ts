@@ -1,5 +1,5 @@
 import type { Micros } from '../../market/event.ts'
-import type { Encoding } from './encoding.ts'
+import { ENCODINGS, type Encoding } from './encoding.ts'
 
 /** A place in a topic. */
 export interface Position {
@@ -27,7 +27,7 @@ export class Outgoing<V = unknown> {
   readonly conflated: boolean
   /** By the id of the encoding. */
   readonly #frames: Buffer[] = []
-  /** By the id of the encoding; only of the first one in a flush. */
+  /** By the id of the encoding, those of arrays behind them; only of the first one in a flush. */
   #joined: Buffer[] | undefined
 
   constructor(
@@ -59,10 +59,11 @@ export class Outgoing<V = unknown> {
   }
 
   /** All frames of the view in the flush that begins with this one, as one write. */
-  joined({ id }: Encoding, join: () => Buffer): Buffer {
+  joined({ id }: Encoding, array: boolean, join: () => Buffer): Buffer {
+    const at = array ? ENCODINGS.length + id : id
     this.#joined ??= []
-    this.#joined[id] ??= join()
-    return this.#joined[id]
+    this.#joined[at] ??= join()
+    return this.#joined[at]
   }
 
   /** The frame for one who was sent `previous` before it in the topic; `conflated`: it stands for older ones. */
