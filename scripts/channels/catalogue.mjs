@@ -3,7 +3,7 @@
 const STATE =
   'A newer value of a key stands for an older one: a slow or conflated client is sent fewer of them.'
 const EVENT =
-  'None is left out for a client of `premium` or `institutional`, however slow; `basic` keeps the newest 500 a frame.'
+  'None is left out: the connection of a client of `premium` or `institutional` that is too slow for them is closed (4100). A frame of `basic` has the newest 500, and `slow` says that there were more.'
 const OTHER = (channel, columns) =>
   `select t.source, t.symbol, e.event_time as time, ${columns} from events_other e join topics t on t.id = e.topic_id where t.channel = '${channel}' order by e.received_time`
 
@@ -108,7 +108,7 @@ export const PAGES = [
       "How far each message of a conversation has come. A client sees its own tenant's conversations; those of others are unknown to it. `/ws/status` gives the same in the form of the first system.",
     follows: EVENT,
     recording: {
-      ...{ kind: 'simulator', source: 'demo-messages', steps: 4, joinAfter: 1 },
+      ...{ kind: 'simulator', source: 'demo-messages', steps: 7, joinAfter: 4 },
       subscription: { channel: 'status', symbol: 'demo/CONV_001' },
     },
     symbols: ['CONV_001'],

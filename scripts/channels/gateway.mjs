@@ -261,6 +261,8 @@ async function resume(caller, said, ask) {
   await client.ask({ ...ask, id: ask.id + 1, resume: positions })
   await client.settle()
   client.close()
+  if (client.said.some(({ text }) => /"resume":{}|"unrecovered"/.test(text)))
+    throw new Error(`not resumed: ${JSON.stringify(client.said)}`)
   return [...client.said]
 }
 
@@ -269,8 +271,8 @@ const CHANNEL_OF = { trade: 'trades', liquidation: 'liquidations' }
 function topicsOf({ from, text }) {
   const events = [JSON.parse(text)].flat().filter(({ v }) => from === 'gateway' && v !== undefined)
   return events.map(({ type, symbol, eventId, conversationId, ...event }) => ({
-    channel: CHANNEL_OF[type] ?? type,
     ...event,
+    channel: type === 'gap' ? event.channel : (CHANNEL_OF[type] ?? type),
     subject: symbol ?? eventId ?? conversationId,
   }))
 }
