@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import type { AddressInfo, Socket } from 'node:net'
 import fastify from 'fastify'
 import { type WebSocket, WebSocketServer } from 'ws'
-import type { Identity } from '../src/auth/auth.ts'
+import type { Auth, Entitlement, Identity } from '../src/auth/auth.ts'
 import { createRateLimits } from '../src/auth/rate-limit.ts'
 import { TIERS } from '../src/auth/tiers.ts'
 import { createMemoryCache } from '../src/cache/memory.ts'
@@ -36,6 +36,8 @@ export interface Load {
 export interface Sent {
   readonly messages: number[]
   readonly bytes: number[]
+  /** How much later the last was handed over than its rate said; 0 without a rate. */
+  readonly lateMs: number
 }
 
 interface Target {
@@ -58,13 +60,15 @@ function messageOf(event: EncodedEvent, sentTime: number): string {
 const SENT_TIME_LENGTH = ',"sentTime":1700000000000000'.length
 const frameLength = (payload: number) => payload + (payload < 126 ? 2 : 4)
 
-async function atRate(count: number, rate: number, deliver: (count: number) => void): Promise<void> {
+/** Answers how late the last was, ms. */
+async function atRate(count: number, rate: number, deliver: (count: number) => void): Promise<number> {
   const began = performance.now()
   for (let sent = 0; sent < count; await turn(1)) {
     const due = Math.min(count, Math.floor(((performance.now() - began) / 1_000) * rate))
     if (due > sent) deliver(due - sent)
     sent = due
   }
+  return performance.now() - began - (count / rate) * 1_000
 }
 
 /** Each is over before the next; now and then a rest, so that the clients keep up. */
@@ -120,21 +124,28 @@ async function bareServer(join: boolean): Promise<Target> {
   return { port: (server.address() as AddressInfo).port, deliver: (bursts) => deliver(bursts.flat()) }
 }
 
+const ALL: Entitlement = {
+  allowed: true,
+  ...{ depth: Number.POSITIVE_INFINITY, oldest: 0, newest: Number.POSITIVE_INFINITY, delayMs: 0 },
+  ...{ live: true, display: true },
+}
+
 /** The whole path of the gateway: cache fan-out, feeds, views, groups. */
 async function hubServer(symbols: number): Promise<Target> {
   const tier = { ...TIERS.institutional, connections: Number.POSITIVE_INFINITY }
   const identity: Identity = {
     ...{ tenant: 'default', tier, subject: 'bench', anonymous: false, admin: false, limitKey: 'bench' },
   }
+  const auth: Pick<Auth, 'identify' | 'entitled' | 'onRevoked' | 'onRightsChanged'> = {
+    identify: async () => identity,
+    entitled: () => ALL,
+    onRevoked: () => () => {},
+    onRightsChanged: () => () => {},
+  }
   const carried = topics(symbols)
   const cache = createMemoryCache()
   const ports = {
-    auth: {
-      identify: async () => identity,
-      entitled: () => ({ allowed: true, depth: Number.POSITIVE_INFINITY, oldest: 0 }),
-      onRevoked: () => () => {},
-      onRightsChanged: () => () => {},
-    },
+    auth,
     limits: { ...createRateLimits(), command: async () => {} },
     manager: { topics: () => carried, licence: () => 'open' },
     cache,
@@ -182,7 +193,7 @@ export async function beServer(mode: Mode, symbols: number): Promise<void> {
   }
   let began = process.cpuUsage()
   const send = async (load: Load): Promise<Sent> => {
-    const sent: Sent = { messages: new Array(symbols).fill(0), bytes: new Array(symbols).fill(0) }
+    const sent = { messages: new Array<number>(symbols).fill(0), bytes: new Array<number>(symbols).fill(0) }
     const make = (bursts: number) => Array.from({ length: bursts }, () => burstOf(load))
     const deliver = (bursts: readonly (readonly EncodedEvent[])[]) => {
       for (const { topic, bytes } of bursts.flat()) {
@@ -194,13 +205,13 @@ export async function beServer(mode: Mode, symbols: number): Promise<void> {
     }
     if (load.rate !== undefined) {
       began = process.cpuUsage()
-      await atRate(load.bursts, load.rate, (bursts) => deliver(make(bursts)))
-    } else {
-      const bursts = make(load.bursts)
-      began = process.cpuUsage()
-      await inTurn(load.bursts, (index) => deliver([bursts[index]!]))
+      const lateMs = await atRate(load.bursts, load.rate, (bursts) => deliver(make(bursts)))
+      return { ...sent, lateMs }
     }
-    return sent
+    const bursts = make(load.bursts)
+    began = process.cpuUsage()
+    await inTurn(load.bursts, (index) => deliver([bursts[index]!]))
+    return { ...sent, lateMs: 0 }
   }
   const cpu = () => {
     const { user, system } = process.cpuUsage(began)
