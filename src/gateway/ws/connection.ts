@@ -16,8 +16,8 @@ export interface ConnectionLimits {
   readonly stalledMs: number
 }
 
-/** After a close frame the peer gets this long to answer it. */
-const CLOSE_GRACE_MS = 2_000
+/** After a close frame the peer gets this long to read what was sent before, and to answer it. */
+const CLOSE_GRACE_MS = 5_000
 /** Frames of one turn that are joined; beyond it they leave at once. */
 const MAX_POSTED = 1_000
 
