@@ -27,6 +27,8 @@ const DEFAULTS: HubOptions = {
  */
 const BUSY_MS = 1
 const REST_MS = 1
+/** So long others may wait while rights are looked at anew. */
+const SLICE_MS = 5
 /** Clients come back spread over this time. */
 const RECONNECT_SPREAD_MS = 5_000
 
@@ -50,11 +52,20 @@ export class ClientHub implements Hub {
       ports.auth.onRevoked((keyId) => {
         for (const client of this.clients) client.keyRevoked(keyId)
       }),
-      ports.auth.onRightsChanged((tenant) => {
-        for (const client of this.clients) client.rightsChanged(tenant)
-      }),
+      ports.auth.onRightsChanged((tenant) => void this.#lookAnew(tenant)),
     ]
     this.#timer = setInterval(() => this.#check(), options.checkMs).unref()
+  }
+
+  /** In slices: a tenant may have thousands of clients with hundreds of topics each. */
+  async #lookAnew(tenant: string): Promise<void> {
+    let began = performance.now()
+    for (const client of [...this.clients]) {
+      client.rightsChanged(tenant)
+      if (performance.now() - began < SLICE_MS) continue
+      await new Promise((resume) => setImmediate(resume))
+      began = performance.now()
+    }
   }
 
   async run(signal: AbortSignal): Promise<void> {
