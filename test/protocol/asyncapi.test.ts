@@ -20,6 +20,15 @@ describe('the AsyncAPI document', () => {
     expect(addresses).toEqual(['/ws', '/ws/odds', '/ws/status'])
   })
 
+  it('names the subprotocols of /ws, and no others', () => {
+    const { stream, odds } = document.channels
+    expect(stream.bindings.ws.headers.properties['Sec-WebSocket-Protocol'].enum).toEqual([
+      'feedgate.v1.json',
+      'feedgate.v1.msgpack',
+    ])
+    expect(odds.bindings.ws.headers).toBeUndefined()
+  })
+
   it('has no reference that leads nowhere', () => {
     const references: string[] = []
     const walk = (node: unknown): void => {
