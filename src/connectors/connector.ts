@@ -256,6 +256,8 @@ export interface Connector {
    * means that it is dead. Undefined: it promises nothing.
    */
   quietMs?(subscription: Subscription): number | undefined
+  /** It is asked for again and again, with so much between two requests or more, ms. Undefined: it is streamed. */
+  pollMs?(subscription: Subscription): number | undefined
   /** Is the symbol one the connector can name at the venue? A reason if not. */
   refuse(subscription: Subscription): string | undefined
   open(route: string, options: LinkOptions, sink: LinkSink): Link

@@ -53,6 +53,7 @@ export function venueConnector(venue: Venue): Connector {
         : (venue.route?.(subscription) ?? ''),
     bookDepth: (limit) => bookDepth(venue, limit),
     quietMs: (subscription) => venue.heartbeat.quietMs?.(subscription),
+    pollMs: (subscription) => polled.find(({ channel }) => channel === subscription.channel)?.everyMs,
     refuse: (subscription) => refuse(venue, subscription),
     open: (route, options, sink) => {
       const poll = polled.find(({ channel }) => route === POLLED + channel)

@@ -7,6 +7,9 @@ import { type Merge, type MergeHost, type Side, SideOutput, type Tally } from '.
 import { Standby } from './standby.ts'
 import { StandbyBook } from './standby-book.ts'
 
+/** A side that polls is silent when so many polls brought nothing. */
+const MISSED_POLLS = 3
+
 /** One subscription on both sides. */
 export interface MergedFeeds {
   readonly feeds: readonly [Feed, Feed]
@@ -23,9 +26,11 @@ export function mergeFeeds(
 ): MergedFeeds {
   const { source, connector, patience, now, writers } = contexts[0]
   const feeds: Feed[] = []
+  // Of two sides that are polled by turns, one is always newer, and the other not silent for that.
+  const turnsMs = MISSED_POLLS * (connector.pollMs?.(subscription) ?? 0)
   const host: MergeHost = {
     writer: writers.of(topicOfFeed(source, subscription)),
-    patience,
+    patience: { ...patience, sideSilentMs: Math.max(patience.sideSilentMs, turnsMs) },
     now,
     image: (side) => feeds[side]?.image(),
     first: (side) => tallies[side].first++,

@@ -1,10 +1,11 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Decoded, Link, LinkSink, Subscription } from '../../src/connectors/connector.ts'
+import type { Connectors, Decoded, Link, LinkSink, Subscription } from '../../src/connectors/connector.ts'
 import type { Venue } from '../../src/connectors/venue.ts'
 import { venueConnector } from '../../src/connectors/venue-connector.ts'
 import { venue as futures } from '../../src/connectors/venues/binance-futures.ts'
+import { PATIENCE } from '../../src/manager/patience.ts'
 import { closeAll, exchangeOf } from '../exchange/simulated-venue.ts'
 import { startUpstream, until } from '../manager/venue-world.ts'
 
@@ -20,6 +21,16 @@ const [openInterest] = futures.polled!
 /** The venue, polled so often, with this limit. */
 function hurried(everyMs: number, rest = futures.limits.rest!): Venue {
   return { ...futures, limits: { ...futures.limits, rest }, polled: [{ ...openInterest!, everyMs }] }
+}
+
+function connectorsOf(venue: Venue): Connectors {
+  const connector = venueConnector(venue)
+  return {
+    kinds: [venue.id],
+    prepare: async () => {},
+    exchanges: () => [],
+    connectorFor: () => connector,
+  }
 }
 
 interface Asked {
@@ -176,9 +187,36 @@ describe('a channel without a stream', () => {
 })
 
 describe('open interest of Binance futures', () => {
+  it('of two sides comes from one, and from the other when that is not answered', async () => {
+    const symbol = 'BTC/USDT:USDT'
+    const host = () => exchangeOf('binance-futures', { rate: 50, seed: 3 })
+    const [a, b] = [await host(), await host()]
+    const upstream = await startUpstream(
+      [
+        {
+          ...{ id: 'x', kind: 'binance-futures' },
+          sides: [a, b].map(({ url, restUrl }) => ({ url, restUrl })),
+          subscriptions: [{ channel: 'openinterest', symbols: [symbol] }],
+        },
+      ],
+      { connectors: connectorsOf(hurried(100)), patience: { ...PATIENCE, sweepMs: 20, sideSilentMs: 50 } },
+    )
+    stops.push(() => upstream.stop())
+    const sides = () => upstream.manager.status('x')!.sides!
+    const topic = `x|openinterest|${symbol}`
+    await until('values', () => upstream.shape(topic).length >= 10)
+    const [first, other] = sides().toSorted((one, two) => two.first - one.first)
+    expect([first!.filled, other!.first, other!.filled]).toEqual([0, 0, 0])
+    const lost = first!.side === 'A' ? a : b
+    lost.inject({ fault: '418', where: 'rest', retryAfterS: 60, count: 1_000 })
+    const isOther = () => sides().find(({ side }) => side === other!.side)!
+    await until('the other side', () => isOther().first >= 5)
+    expect(isOther().filled).toBe(1)
+    expect(upstream.shape(topic)).not.toContain('gap')
+  })
+
   it('is a topic like any other: live when it is answered, stale while it is not', async () => {
     const exchange = await exchangeOf('binance-futures', { rate: 50 })
-    const connector = venueConnector(hurried(150))
     const symbols = ['BTC/USDT:USDT', 'ETH/USDT:USDT']
     const upstream = await startUpstream(
       [
@@ -190,14 +228,7 @@ describe('open interest of Binance futures', () => {
           ],
         },
       ],
-      {
-        connectors: {
-          kinds: ['binance-futures'],
-          prepare: async () => {},
-          exchanges: () => [],
-          connectorFor: () => connector,
-        },
-      },
+      { connectors: connectorsOf(hurried(150)) },
     )
     stops.push(() => upstream.stop())
     const topic = 'x|openinterest|BTC/USDT:USDT'
