@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   start: async () => (await import('./commands/start.ts')).startCommand(env),
   migrate: async () => (await import('./commands/migrate.ts')).migrateCommand(env),
   keys: async () => (await import('./commands/keys.ts')).keysCommand(env),
+  grants: async () => (await import('./commands/grants.ts')).grantsCommand(env),
   token: async () => (await import('./commands/token.ts')).tokenCommand(env),
   capture: async () => (await import('./commands/capture.ts')).captureCommand(),
   dlq: async () => (await import('./commands/dlq.ts')).dlqCommand(env),

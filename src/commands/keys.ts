@@ -1,10 +1,8 @@
 import { Command } from 'commander'
 import type { ApiKey, TierName } from '../auth/auth.ts'
 import { type Config, loadConfig } from '../config.ts'
-import { findRunningGateway, openCommandFolder, type RunningGateway } from '../data-dir.ts'
 import { FeedgateError } from '../errors.ts'
-import type { Store } from '../store/store.ts'
-import { opened } from './opened.ts'
+import { type AdminCall, administer } from './administration.ts'
 import { printer } from './printer.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -80,45 +78,19 @@ export function keysCommand(env: Environment): Command {
   return keys
 }
 
-async function withKeys<T>(config: Config, work: (store: KeyStore) => Promise<T>): Promise<T> {
-  const running = findRunningGateway(config.dataDir)
-  if (running) return work(remoteKeys(running))
-  const dataDir = openCommandFolder(config.dataDir, config.databaseUrl)
-  let store: Store | undefined
-  try {
-    const { openAuth } = await import('../app.ts')
-    const { auth, store: opening } = await openAuth(config)
-    store = opening
-    await opened(store, config)
-    return await work({
-      create: (spec) => auth.createKey(spec),
-      list: () => auth.listKeys(),
-      delete: (id) => auth.deleteKey(id),
-    })
-  } finally {
-    await store?.close()
-    dataDir.release()
-  }
+function withKeys<T>(config: Config, work: (store: KeyStore) => Promise<T>): Promise<T> {
+  return administer(config, {
+    gateway: (call) => work(remoteKeys(call)),
+    database: (auth) =>
+      work({
+        create: (spec) => auth.createKey(spec),
+        list: () => auth.listKeys(),
+        delete: (id) => auth.deleteKey(id),
+      }),
+  })
 }
 
-function remoteKeys(gateway: RunningGateway): KeyStore {
-  const call = async (method: string, path: string, body?: unknown): Promise<Response> => {
-    const response = await fetch(`${gateway.url}${path}`, {
-      method,
-      headers: {
-        'x-api-key': gateway.adminKey,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(35_000),
-    }).catch((cause: unknown) => {
-      throw new FeedgateError('internal', `the running gateway at ${gateway.url} does not answer`, { cause })
-    })
-    if (response.ok || response.status === 404) return response
-    const problem = (await response.json().catch(() => ({}))) as { detail?: string }
-    const code = response.status < 500 ? 'bad-request' : 'internal'
-    throw new FeedgateError(code, problem.detail ?? `the running gateway answered ${response.status}`)
-  }
+function remoteKeys(call: AdminCall): KeyStore {
   return {
     create: async (spec) =>
       (await (await call('POST', '/admin/keys', spec)).json()) as ApiKey & { key: string },

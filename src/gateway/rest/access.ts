@@ -57,7 +57,10 @@ export function requireSource(
   const entitlement = ports.auth.entitled(identity, asked)
   if (entitlement.allowed) return entitlement
   const channels = [channel, ...(inputs ?? []).map((input) => input.channel)].join(' and ')
-  throw new FeedgateError('forbidden', `the source ${source} needs a grant for ${channels}`)
+  throw new FeedgateError(
+    'forbidden',
+    `the source ${source} needs a grant${channel === 'source' ? '' : ` for ${channels}`}`,
+  )
 }
 
 export function unknownSource(source: string): FeedgateError {
