@@ -2,25 +2,8 @@ import type { Identity, RateLimits } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
 import type { ClientEntry, ClientQuery, Clients, UsageQuery } from '../clients.ts'
 import type { Ghost, Peers } from '../peers.ts'
-import type { Connection } from './connection.ts'
-import type { Sent } from './outbox.ts'
+import type { Client } from './client.ts'
 import { byCaller, Usage } from './usage.ts'
-
-/** A client as the hub sees it. */
-export interface Client {
-  readonly connection: Connection
-  /** The endpoint knows the message `shutdown`. */
-  readonly understandsShutdown: boolean
-  /** Undefined until it is admitted. */
-  readonly identity: Identity | undefined
-  /** It is one of its key's connections; those of the two endpoints of the first system are not. */
-  readonly counted: boolean
-  /** Topics that it is sent. */
-  readonly subscriptions: number
-  readonly sent: Sent
-  keyRevoked(keyId: string): void
-  rightsChanged(tenant: string): void
-}
 
 /** A client that does not answer a ping for so long, while its key wants another connection, is a ghost. */
 const SIGN_OF_LIFE_MS = 1_500

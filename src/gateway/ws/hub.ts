@@ -1,6 +1,7 @@
 import type { GatewayPorts, Hub } from '../gateway.ts'
 import { noPeers, type Peers } from '../peers.ts'
-import { type Client, LiveClients } from './clients.ts'
+import type { Client } from './client.ts'
+import { LiveClients } from './clients.ts'
 import type { ConnectionLimits } from './connection.ts'
 import { Feeds } from './feeds.ts'
 

@@ -1,7 +1,7 @@
 import type { Credential, Identity } from '../../auth/auth.ts'
 import { FeedgateError } from '../../errors.ts'
 import { signals } from '../../signals.ts'
-import type { Client } from './clients.ts'
+import type { Client } from './client.ts'
 import type { Connection } from './connection.ts'
 import type { ClientHub } from './hub.ts'
 import type { Sent } from './outbox.ts'

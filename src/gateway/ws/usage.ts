@@ -1,6 +1,6 @@
 import type { Identity } from '../../auth/auth.ts'
 import type { UsageEntry, UsageQuery } from '../clients.ts'
-import type { Client } from './clients.ts'
+import type { Client } from './client.ts'
 
 /** Callers whose connections have ended; beyond it the one that ended longest ago is forgotten. */
 const MAX_ENDED = 10_000
