@@ -45,11 +45,11 @@ interface Target {
   deliver(bursts: readonly (readonly EncodedEvent[])[]): void
 }
 
-const now = () => Math.round((performance.timeOrigin + performance.now()) * 1_000)
+export const now = () => Math.round((performance.timeOrigin + performance.now()) * 1_000)
 const turn = (ms: number) => new Promise((resume) => setTimeout(resume, ms))
 const nextTurn = () => new Promise((resume) => setImmediate(resume))
 
-const topics = (symbols: number) =>
+export const topics = (symbols: number) =>
   Array.from({ length: symbols }, (_, symbol) => topicOf('venue', 'trades', symbolName(symbol)))
 
 /** As the gateway sends it. */
@@ -131,7 +131,7 @@ const ALL: Entitlement = {
 }
 
 /** The whole path of the gateway: cache fan-out, feeds, views, groups. */
-async function hubServer(symbols: number): Promise<Target> {
+export async function hubServer(symbols: number): Promise<Target> {
   const tier = { ...TIERS.institutional, connections: Number.POSITIVE_INFINITY }
   const identity: Identity = {
     ...{ tenant: 'default', tier, subject: 'bench', anonymous: false, admin: false, limitKey: 'bench' },

@@ -117,6 +117,8 @@ export class Outbox implements Taker, Sender, Member {
   }
 
   take(item: ViewItem): void {
+    // One that is being closed is sent nothing more: nothing waits for it.
+    if (!this.#connection.open) return
     this.#due.put(item, this.#behind || this.#pacer !== undefined)
     this.#touch()
     if (!this.#behind) return
