@@ -108,8 +108,12 @@ class RedisPeers implements Peers {
   }
 
   #answered(text: string): void {
-    const { id, answer } = JSON.parse(text) as Answer
-    this.#asking.get(id)?.take(answer)
+    try {
+      const { id, answer } = JSON.parse(text) as Answer
+      this.#asking.get(id)?.take(answer)
+    } catch {
+      // It is none of ours.
+    }
   }
 
   close(): void {
