@@ -18,6 +18,9 @@ import type { Positions } from './positions.ts'
 import type { Output } from './topic-writer.ts'
 import { TradeKeeper } from './trade-keeper.ts'
 
+/** Asked for so often in vain, it is asked for on another connection. */
+const MAX_VAIN = 2
+
 export interface FeedContext {
   readonly source: string
   readonly connector: Connector
@@ -58,6 +61,8 @@ export class Feed {
   #heardAt = 0
   #deliveryMs: number
   #silenceMs: number
+  /** Times in a row that it was asked for again, though the venue must have something to say of it. */
+  #vain = 0
   /** It was asked for again only to see whether it is still right. */
   #probed = false
 
@@ -118,6 +123,7 @@ export class Feed {
     // Changes of a book whose snapshot did not come.
     if (this.#keeper instanceof BookKeeper && !this.#keeper.isLive) return takesOver
     this.#delivered = true
+    this.#vain = 0
     this.#heardAt = performance.now()
     this.#deliveryMs = this.#context.patience.deliveryMs
     // The answer to a probe says nothing of the next one.
@@ -177,6 +183,8 @@ export class Feed {
     const what = this.#acknowledged ? 'acknowledged, but no data' : 'not acknowledged'
     const reason = `${what} within ${Math.round(this.#deliveryMs / 1_000)} s: asked again`
     this.#deliveryMs = Math.min(this.#deliveryMs * 2, this.#context.patience.maxWaitMs)
+    // A subscription to a book has a snapshot for its answer.
+    if (this.#keeper instanceof BookKeeper && this.#acknowledged) this.#vain++
     if (!(this.#keeper instanceof BookKeeper && this.#keeper.undelivered())) this.resubscribe()
     this.#changed(this.#state, reason)
     return true
@@ -191,6 +199,7 @@ export class Feed {
     else this.resubscribe()
     this.#delivered = false
     this.#askedAt = time
+    this.#vain++
     this.#changed('stale', reason)
     return true
   }
@@ -237,10 +246,18 @@ export class Feed {
   /** It did: this topic alone is begun anew. */
   withheld(): void {
     if (!this.link) return
+    this.#vain++
     if (this.#keeper instanceof BookKeeper) this.#keeper.withheld()
     if (!(this.#keeper instanceof TradeKeeper)) return
     this.#keeper.withheld()
     this.resubscribe()
+  }
+
+  /** True once: this connection does not carry it, whatever it acknowledges. */
+  isHopeless(): boolean {
+    if (this.#vain < MAX_VAIN) return false
+    this.#vain = 0
+    return true
   }
 
   /** The book that it proved, as a snapshot. */

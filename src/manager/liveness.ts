@@ -71,6 +71,7 @@ export class Liveness {
     }
     for (const feed of this.#host.feeds.values()) {
       if (feed.sweep(time)) connection.askedAt ||= time
+      if (feed.isHopeless()) this.#host.replace('a subscription stays silent on it')
       if (this.#comparisons < MAX_COMPARISONS && feed.isDoubtful(time)) void this.#compare(connection, feed)
     }
     if (this.#host.feeds.size === 0 || time - connection.heardAt < this.#doubtAfterMs) return

@@ -171,6 +171,26 @@ export const CASES: readonly FaultCase[] = [
     }),
   },
   {
+    name: 'a book stays withheld on a connection',
+    pace: 'brisk',
+    act: async (run, symbol) => {
+      const { exchange } = run
+      const first = new Set(exchange.connections.map(({ id }) => id))
+      for (const connection of first) run.inject({ fault: 'withheld', symbol, matter: 'book', connection })
+      const isReplaced = () =>
+        exchange.connections.some(({ id, streams }) => !first.has(id) && streams.length > 0)
+      for (let waited = 0; !isReplaced(); waited += 30) {
+        if (waited > 20_000) throw new Error('nobody tries another connection')
+        run.burst(2)
+        await pause(30)
+      }
+    },
+    cells: every(sees('orderbook: gap no data'), {
+      binance: { ...sees('orderbook: gap no data'), maybe: ['orderbook: gap sequence'] },
+      'binance-futures': { ...sees('orderbook: gap no data'), maybe: ['orderbook: gap sequence'] },
+    }),
+  },
+  {
     name: 'trades that were sent are withheld',
     pace: 'brisk',
     act: withheld('trade'),
