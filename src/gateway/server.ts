@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
+import type { IncomingHttpHeaders } from 'node:http'
+import fastify, {
+  type FastifyInstance,
+  type FastifyPluginAsync,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify'
 import { FeedgateError } from '../errors.ts'
 import type { Log, OperationsPorts, RestPorts } from './gateway.ts'
 import { answerBrokenRequest, errorHandler, sendProblem } from './problem.ts'
@@ -95,16 +101,36 @@ function guard(server: FastifyInstance): void {
       'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
     })
     if (closing) throw new FeedgateError('shutting-down', 'this gateway is shutting down: try again')
-    const isWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
-    const forWebSocket = /^\/ws(\/|$)/.test(request.routeOptions.url ?? '')
-    if (forWebSocket && !isWebSocket)
-      throw new FeedgateError('bad-request', 'this path takes WebSocket connections only')
-    if (isWebSocket && !forWebSocket) {
-      reply.header('connection', 'close')
-      throw new FeedgateError(
-        'not-found',
-        'there is no WebSocket on this path: use /ws, /ws/odds or /ws/status',
-      )
-    }
+    guardUpgrade(request, reply)
   })
+  server.addHook('onResponse', async ({ raw, headers }) => {
+    if (asksForUpgrade(headers)) raw.socket.destroySoon()
+  })
+}
+
+/**
+ * Node hands over the socket of whoever asks for another protocol, and looks after it no more: no body is read from it,
+ * and no time ends it. What is answered and becomes no WebSocket therefore ends with its answer.
+ */
+function guardUpgrade({ headers, routeOptions }: FastifyRequest, reply: FastifyReply): void {
+  const isWebSocket = headers.upgrade?.toLowerCase() === 'websocket'
+  const forWebSocket = /^\/ws(\/|$)/.test(routeOptions.url ?? '')
+  if (asksForUpgrade(headers)) reply.header('connection', 'close')
+  if (forWebSocket && !isWebSocket)
+    throw new FeedgateError('bad-request', 'this path takes WebSocket connections only')
+  if (isWebSocket && !forWebSocket)
+    throw new FeedgateError(
+      'not-found',
+      'there is no WebSocket on this path: use /ws, /ws/odds or /ws/status',
+    )
+  if (asksForUpgrade(headers) && !isWebSocket && hasBody(headers))
+    throw new FeedgateError('bad-request', 'a request with a body must not ask for an upgrade: leave it out')
+}
+
+function asksForUpgrade({ upgrade, connection }: IncomingHttpHeaders): boolean {
+  return upgrade !== undefined && /\bupgrade\b/i.test(connection ?? '')
+}
+
+function hasBody(headers: IncomingHttpHeaders): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
