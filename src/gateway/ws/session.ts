@@ -98,7 +98,21 @@ export class Session implements Client {
     if (!this.connection.open || identity?.tenant !== tenant) return
     const before = this.#tier
     this.#hold(identity)
-    if (before !== this.#tier) this.#tellIdentity(identity)
+    if (before === this.#tier) return
+    this.#tellIdentity(identity)
+    this.#enqueue(() => this.#keepConnection(identity))
+  }
+
+  /** The tier that the key has now may have fewer connections. */
+  async #keepConnection(identity: Identity): Promise<void> {
+    this.#releaseConnection?.()
+    try {
+      this.#releaseConnection = await this.#hub.ports.limits.connection(identity)
+      if (!this.connection.open) this.#releaseConnection()
+    } catch (error) {
+      if (!(error instanceof FeedgateError) || error.code !== 'too-many-connections') throw error
+      this.#end(error.code, error.message)
+    }
   }
 
   #receive(data: Buffer, binary: boolean): void {
@@ -275,7 +289,7 @@ export class Session implements Client {
     return MAX_REFUSED + 10 * (this.#identity?.tier.commandsPerSecond ?? 0)
   }
 
-  #end(code: 'token-expired' | 'rate-limited', message: string): void {
+  #end(code: 'token-expired' | 'rate-limited' | 'too-many-connections', message: string): void {
     this.#fail(new FeedgateError(code, message))
     this.connection.close(ERRORS[code].close, message)
   }

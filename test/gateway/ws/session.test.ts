@@ -2,7 +2,17 @@ import { once } from 'node:events'
 import jwt from 'jsonwebtoken'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
-import { type GatewayOptions, JWT_SECRET, KEYS, pause, TestGateway, ticker, tier, until } from './gateway.ts'
+import {
+  type GatewayOptions,
+  JWT_SECRET,
+  KEYS,
+  pause,
+  type TestClient,
+  TestGateway,
+  ticker,
+  tier,
+  until,
+} from './gateway.ts'
 
 let gateway: TestGateway
 afterEach(() => gateway.stop())
@@ -161,6 +171,24 @@ describe('a token', () => {
     }
     await elsewhere.next((message) => message.last === '2')
     expect(elsewhere.ofType('error')).toEqual([])
+  })
+
+  it('of a lower tier holds no more connections than that has', async () => {
+    await start({ tiers: tier('basic', { connections: 2 }) })
+    const clients: TestClient[] = []
+    for (let n = 0; n < 4; n++) clients.push(await gateway.client({ tier: 'premium' }))
+    for (const client of clients) await client.ask({ type: 'ping' }, 'pong')
+    await gateway.auth.setTenantTier('demo', 'basic')
+    const open = () => clients.filter(({ socket }) => socket.readyState === socket.OPEN)
+    await until(() => open().length === 2)
+    for (const client of clients.filter((one) => !open().includes(one))) {
+      expect(await client.closed).toBe(4106)
+      expect(client.ofType('error')).toMatchObject([{ code: 406 }])
+    }
+    await pause(100)
+    expect(open()).toHaveLength(2)
+    const another = await gateway.client({ tier: 'premium' })
+    expect(await another.closed).toBe(4106)
   })
 
   it('or key that is revoked closes its connections with 4003', async () => {
