@@ -51,11 +51,6 @@ export class Catalog {
     return { gone, added }
   }
 
-  /** As they were when it looked last. */
-  get topics(): Iterable<Topic> {
-    return this.#topics
-  }
-
   has(topic: Topic): boolean {
     return this.#topics.has(topic)
   }

@@ -254,8 +254,9 @@ export class Subscriptions {
 
   /** A topic that has its first event: joined if a rule wants it. */
   cover(topic: Topic): void {
+    if (this.#grants.get(topic)?.asked) return
     const rule = this.#rules.of(topic)
-    if (!rule || this.#grants.get(topic)?.asked || !this.#rights.may(topic)) return
+    if (!rule || !this.#rights.may(topic)) return
     if (this.#rights.takeSymbols(1)) {
       this.#asked++
       void this.#join(new Map([[topic, rule]]))
@@ -285,7 +286,8 @@ export class Subscriptions {
     const kept = [...this.#grants].filter(([, grant]) => grant.asked).map(([topic]) => topic)
     void this.#join(new Map(kept.flatMap((topic) => [[topic, this.#rules.of(topic)!]])))
     const ended = new Set(lost)
-    for (const topic of this.#feeds.catalog.topics) if (!ended.has(topic)) this.cover(topic)
+    for (const rule of this.#rules.wanted())
+      for (const topic of this.#feeds.catalog.find(rule)) if (!ended.has(topic)) this.cover(topic)
     return lost
   }
 

@@ -411,6 +411,49 @@ describe('a grant', () => {
     const live = await say('111.1')
     await client.next(({ seq, flags }) => seq === live.seq && flags === undefined)
   })
+
+  it('with a delay shows a book as it was, at the depth asked for, and goes on from where a client stood', async () => {
+    const topic = topicOf('paid', 'orderbook', 'ETH/USDT')
+    gateway.desk.carry(topic, 'live', 'restricted')
+    const delayMs = 1_000
+    const bids = ['10', '9', '8', '7', '6', '5', '4'].map(level)
+    const snapshot: Payload = { type: 'orderbook', kind: 'snapshot', bids, asks: [], depth: 0 }
+    await gateway.publish([event(topic, snapshot, micros() - 2_000_000)])
+    await grant({ delayMs })
+    const command = {
+      type: 'subscribe',
+      channel: 'orderbook',
+      source: 'paid',
+      symbols: ['ETH/USDT'],
+      depth: 5,
+    }
+    const client = await connect(keys.granted)
+    await client.ask(command, 'subscribed')
+    const first = await client.next(({ kind }) => kind === 'snapshot')
+    expect(first).toMatchObject({ seq: 1, flags: ['delayed'], depth: 5, bids: bids.slice(0, 5) })
+    for (const price of ['10', '9', '8']) {
+      const gone: Payload = { type: 'orderbook', kind: 'delta', bids: [[price, '0']], asks: [], depth: 0 }
+      await gateway.publish([event(topic, gone, micros())])
+    }
+    await client.next(({ kind, seq }) => kind === 'delta' && seq === 4)
+    const deltas = client.messages.filter(({ kind }) => kind === 'delta')
+    expect(deltas.map(({ seq }) => seq)).toEqual([2, 3, 4])
+    expect(deltas[0]).toMatchObject({
+      flags: ['delayed'],
+      bids: [
+        ['10', '0'],
+        ['5', '1'],
+      ],
+    })
+    for (const { sentTime, receivedTime } of deltas)
+      expect(sentTime - receivedTime).toBeGreaterThanOrEqual(delayMs * 1_000)
+    const resumed = await connect(keys.granted)
+    const resume = { [topic.publicId]: [1_000, 2] }
+    const answer = await resumed.ask({ ...command, resume }, 'subscribed')
+    expect(answer.unrecovered).toBeUndefined()
+    await resumed.next(({ seq }) => seq === 4)
+    expect(resumed.messages.filter(({ kind }) => kind).map(({ seq }) => seq)).toEqual([3, 4])
+  })
 })
 
 describe('/admin/grants', () => {
