@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ADMIN_KEY, MAIN, ROOT, until } from '../whole/program.ts'
+import { ADMIN_KEY, MAIN, ROOT, rest, until } from '../whole/program.ts'
 import { type Database, type Engine, emptyKafka, emptyRedis, freshDatabase } from './engines.ts'
 import { freePort, ServerProcess, serverFolder } from './processes.ts'
 
@@ -58,6 +58,17 @@ export class ClusterNode {
       timeoutMs,
       () => `${this.name} is not ready: ${last}`,
     )
+  }
+
+  /** Resolves when it knows of so many topics that are live. */
+  async knows(topics: number, timeoutMs = 30_000): Promise<void> {
+    let known = 0
+    const ask = async () => {
+      const { body } = await rest<{ items: { topics: { state: string }[] }[] }>(this, '/v1/sources')
+      known = body.items.flatMap(({ topics }) => topics).filter(({ state }) => state === 'live').length
+      return known >= topics
+    }
+    await until(ask, timeoutMs, () => `${this.name} knows ${known} live topics`)
   }
 
   kill(): Promise<void> {

@@ -1,7 +1,7 @@
 import { Client as Postgres } from 'pg'
 import { expect, it } from 'vitest'
 import { Random } from '../../src/connectors/simulator/random.ts'
-import { createKey, rest, until } from '../whole/program.ts'
+import { createKey, until } from '../whole/program.ts'
 import { Cluster, type ClusterNode } from './cluster.ts'
 import { withEngines } from './engines.ts'
 import type { Place } from './listener.ts'
@@ -29,12 +29,6 @@ const ASKED = SUBSCRIPTIONS.map((one) => ({
 /** By which epochs are counted. */
 const TOPIC = 'sim|trades|C0/USDT'
 const TABLES = ['events_trade', 'events_book', 'events_ticker', 'events_source']
-
-/** Topics that a gateway knows to be carried. */
-async function carried(url: string): Promise<number> {
-  const { body } = await rest<{ items: { topics: unknown[] }[] }>({ url }, '/v1/sources')
-  return body.items.reduce((sum, { topics }) => sum + topics.length, 0)
-}
 
 /** Every place that is stored, by topic, in the order of the topic. */
 async function storedPlaces(databaseUrl: string): Promise<Map<string, Place[]>> {
@@ -96,12 +90,7 @@ await withEngines(['timescale', 'kafka', 'redis'], ({ timescale, kafka, redis })
         ])) as [ClusterNode, ClusterNode, ClusterNode, ClusterNode]
         await Promise.all(cluster.nodes.map((node) => node.ready()))
         const key = await createKey(gateways[0]!, 'institutional')
-        for (const { url } of gateways)
-          await until(
-            async () => (await carried(url)) === 25,
-            30_000,
-            () => 'the gateways know no source',
-          )
+        for (const gateway of gateways) await gateway.knows(25)
         const began = performance.now()
         let cuts = 0
         let isOver = false
@@ -159,7 +148,7 @@ await withEngines(['timescale', 'kafka', 'redis'], ({ timescale, kafka, redis })
             }),
           )
         }
-        const whole = until(isWhole, 30_000).catch(() => {})
+        const whole = until(isWhole, 120_000).catch(() => {})
         await Promise.all(clients.map((client, n) => client.stay(gateways[n % 2]!.url, () => whole)))
 
         phase('after a second kill')

@@ -35,13 +35,13 @@ export class Resumer {
   refusals = 0
   verified = 0
   readonly #headers: Readonly<Record<string, string>>
-  readonly #subscriptions: readonly object[]
+  readonly #subscriptions: object[]
   readonly #heads = new Map<string, Place>()
   readonly #books = new Map<string, PlainBook>()
 
   constructor(apiKey: string, subscriptions: readonly object[]) {
     this.#headers = { 'x-api-key': apiKey }
-    this.#subscriptions = subscriptions
+    this.#subscriptions = [...subscriptions]
   }
 
   head(topic: string): Place | undefined {
@@ -72,9 +72,13 @@ export class Resumer {
     await client.closed
   }
 
-  /** Each position goes with the first subscription that covers it: those of sources with any. */
+  /**
+   * Each position goes with the first subscription that covers it: those of sources with any. Another one is first each
+   * time: what is cut off early is not always the same.
+   */
   #commands(): object[] {
     const left = new Map(this.#heads)
+    this.#subscriptions.push(this.#subscriptions.shift()!)
     return this.#subscriptions.map((subscription, id) => {
       const { channel } = subscription as { channel: string }
       const mine = [...left].filter(([topic]) => ['source', channel].includes(topic.split('|')[1]!))
