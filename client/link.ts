@@ -206,9 +206,9 @@ function webSocketOf({ WebSocket }: LinkOptions): WebSocketClass {
 }
 
 function urlOf(text: string): URL {
-  const url = new URL(text)
-  url.protocol = url.protocol.replace(/^http/, 'ws')
-  if (url.protocol !== 'ws:' && url.protocol !== 'wss:')
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url) url.protocol = url.protocol.replace(/^http/, 'ws')
+  if (url?.protocol !== 'ws:' && url?.protocol !== 'wss:')
     throw new TypeError(`${text} is no address of a gateway: give ws://, wss://, http:// or https://`)
   if (url.pathname === '/') url.pathname = '/ws'
   return url

@@ -69,7 +69,8 @@ describe('who is there', () => {
 
   it.each([
     [{ apiKey: 'a', token: 'b' }, /one of apiKey, token and ticket/],
-    [{ url: 'ftp://host' }, /no address of a gateway/],
+    [{ url: 'ftp://host' }, /^ftp:\/\/host is no address of a gateway/],
+    [{ url: 'localhost' }, /^localhost is no address of a gateway/],
   ])('refuses options that cannot be meant: %o', async (options, message) => {
     await expect(connect(options)).rejects.toThrow(message)
   })
