@@ -73,8 +73,9 @@ export function sourcesRoutes(ports: GatewayPorts): RoutePlugin {
 /** `source/conversation` of the caller's tenant: a status entry does not say whose conversation it is. */
 function conversationsOf(ports: GatewayPorts, identity: Identity): ReadonlySet<string> {
   const own = new Set<string>()
-  for (const { channel, tenant, source, publicSubject } of ports.manager.topics())
-    if (channel === 'status' && tenant === identity.tenant) own.add(`${source}/${publicSubject}`)
+  for (const topic of ports.manager.topics())
+    if (topic.channel === 'status' && ports.auth.entitled(identity, topic).allowed)
+      own.add(`${topic.source}/${topic.publicSubject}`)
   return own
 }
 

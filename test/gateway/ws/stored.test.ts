@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -18,6 +18,9 @@ const dataDir = mkdtempSync(join(tmpdir(), 'feedgate-ws-'))
 const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
 beforeAll(async () => {
+  // Making a database takes long on a busy machine, copying one does not.
+  const template = process.env.FEEDGATE_TEST_DATABASE
+  if (template) cpSync(template, join(dataDir, 'pglite'), { recursive: true })
   store = createPgliteStore({ dataDir, log })
   await store.ready()
   const cache = createMemoryCache()
