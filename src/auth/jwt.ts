@@ -98,10 +98,18 @@ export function createTokens(options: {
 }
 
 function headerOf(token: string): { alg: string; kid?: string } {
-  const header =
-    token.length > MAX_TOKEN_LENGTH ? undefined : jsonwebtoken.decode(token, { complete: true })?.header
+  const header = token.length > MAX_TOKEN_LENGTH ? undefined : decoded(token)?.header
   if (typeof header?.alg !== 'string') throw refused('it is no JSON Web Token')
   return { alg: header.alg, ...(typeof header.kid === 'string' ? { kid: header.kid } : {}) }
+}
+
+/** Parts that are no JSON are no reason to fail. */
+function decoded(token: string): jsonwebtoken.Jwt | null {
+  try {
+    return jsonwebtoken.decode(token, { complete: true })
+  } catch {
+    return null
+  }
 }
 
 function check(token: string, key: string | KeyObject, options: jsonwebtoken.VerifyOptions): JwtPayload {

@@ -95,8 +95,12 @@ function explain(schema: TSchema, validator: Validator, value: Readonly<Record<s
     return `unknown field ${shown([...path, additionalProperties[0]].join('.'))}: accepted are ${known}`
   }
   const given = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], value)
-  return `field ${shown(path.join('.'))} is ${shown(given)}: give ${acceptedAt(root, path)}`
+  const name = shown(path.join('.'))
+  return `field ${name} is ${CREDENTIALS.has(path[0]!) ? 'something else' : shown(given)}: give ${acceptedAt(root, path)}`
 }
+
+/** Fields whose value is not given back, not even to its owner. */
+const CREDENTIALS: ReadonlySet<string> = new Set(['token', 'apiKey'])
 
 /** Longer ones are looked through here, and then stand shortened. */
 const SHORT = 20
