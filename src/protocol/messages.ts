@@ -115,7 +115,10 @@ export const Slow = Type.Object(
 
 export const Resync = Type.Object(
   { type: Type.Literal('resync'), topic: Type.String(), reason: Type.String() },
-  { description: 'The gateway missed events of the topic; it goes on from its newest value or a snapshot.' },
+  {
+    description:
+      'The topic begins anew, with its newest value or a snapshot: the source built its book anew after a gap, the gateway missed events, or the client sees it at another delay now.',
+  },
 )
 
 export const SourceNotice = Type.Object(
