@@ -436,7 +436,7 @@ export interface SlowMessage {
   readonly reason: string
 }
 
-/** The topic begins anew, with its newest value or a snapshot: the source built its book anew, the gateway missed events, or the client sees it at another delay now. */
+/** The topic begins anew, with its newest value or a snapshot: the source built its book anew after a gap, the gateway missed events, or the client sees it at another delay now. */
 export interface ResyncMessage {
   readonly type: 'resync'
   readonly topic: string
