@@ -1,4 +1,6 @@
+import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, request } from 'node:http'
 import {
   type AddressInfo,
@@ -6,9 +8,14 @@ import {
   type Socket,
   type Server as TcpServer,
 } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
+import { venueConnector } from '../src/connectors/venue-connector.ts'
+import { venue as binance } from '../src/connectors/venues/binance.ts'
 import { authority, openTunnel, type Passage, serveTunnels } from '../src/tunnel.ts'
 import { until } from './manager/venue-world.ts'
 
@@ -95,11 +102,8 @@ describe('a tunnel', () => {
       }
     }
     const writing = write()
-    await delay(300)
-    // Nobody reads: sockets and streams are full, and the writer waits.
-    const before = written
-    await delay(200)
-    expect(written).toBe(before)
+    // Nobody reads: sockets and streams become full, and the writer waits.
+    for (let before = -1; written > before; await delay(400)) before = written
     expect(written).toBeLessThan(sent.length - 65_536)
     socket.on('data', (chunk: Buffer) => heard.push(chunk)).resume()
     await writing
@@ -216,6 +220,58 @@ describe('a tunnel', () => {
     )
   })
 })
+
+/** Why a connection over the tunnel to a venue of TLS ended. */
+function connectOverTls(via: string, port: number): Promise<string> {
+  const url = `wss://localhost:${port}`
+  const connect = (host: string, to: number) => openTunnel(via, SECRET, host, to)
+  return new Promise((resolve) => {
+    const link = venueConnector(binance).open(
+      '',
+      { source: 'x', url, via: { node: via, connect } },
+      {
+        opened: () => link.close('opened'),
+        decoded: () => {},
+        ended: ({ reason }) => resolve(reason),
+      },
+    )
+  })
+}
+
+it.skipIf(spawnSync('openssl', ['version']).status !== 0)(
+  'TLS is with the venue, whose certificate is judged by the node that asked (needs openssl)',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'feedgate-tls-'))
+    stops.push(() => rmSync(folder, { recursive: true }))
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
+    const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1']
+    execFileSync('openssl', ['req', '-x509', ...made, ...subject, '-keyout', key, '-out', cert], {
+      stdio: 'ignore',
+    })
+    const names: unknown[] = []
+    const requests: string[] = []
+    const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (socket) => {
+      names.push((socket as TLSSocket & { servername?: string }).servername)
+      socket
+        .on('error', () => {})
+        .once('data', (data) => {
+          requests.push(String(data).split('\r\n')[0]!)
+          socket.end('HTTP/1.1 451 Unavailable\r\ncontent-length: 0\r\n\r\n')
+        })
+    })
+    const port = await listening(server)
+    stops.push(() => server.close())
+    const { url } = await node(() => FREE)
+    expect(await connectOverTls(url, port)).toBe('cannot connect: DEPTH_ZERO_SELF_SIGNED_CERT')
+    expect(requests).toEqual([])
+    process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
+    stops.push(() => delete process.env.NODE_TLS_REJECT_UNAUTHORIZED)
+    expect(await connectOverTls(url, port)).toBe('refused: HTTP 451')
+    expect(requests).toEqual(['GET /stream HTTP/1.1'])
+    expect(names).toContain('localhost')
+  },
+)
 
 it('addresses are named with their port', () => {
   expect(authority('wss://stream.binance.com:9443/ws')).toBe('stream.binance.com:9443')

@@ -66,10 +66,11 @@ class Session implements Link {
       venueSymbols: () => this.#symbols.keys(),
     })
     const url = options.url ?? venue.url
-    this.#socket = new WebSocket(venue.endpoint?.(url, route) ?? url, {
+    const endpoint = venue.endpoint?.(url, route) ?? url
+    this.#socket = new WebSocket(endpoint, {
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       maxPayload: MAX_FRAME_BYTES,
-      ...(options.via && { createConnection: openedBy(options.via) }),
+      ...(options.via && { createConnection: openedBy(options.via, /^wss:/i.test(endpoint)) }),
     })
     this.#listen()
   }
@@ -279,12 +280,11 @@ class Session implements Link {
 }
 
 /** TLS is with the venue, whoever opened the connection. */
-function openedBy(via: Via): ClientOptions['createConnection'] {
+function openedBy(via: Via, isTls: boolean): ClientOptions['createConnection'] {
   const open = (
-    { host = '', port, protocol }: { host?: string; port?: number | string; protocol?: string },
+    { host = '', port }: { host?: string; port?: number | string },
     done: (error: Error | null, socket?: Duplex) => void,
   ) => {
-    const isTls = protocol === 'wss:' || protocol === 'https:'
     via
       .connect(host, Number(port))
       .then(
