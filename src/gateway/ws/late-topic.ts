@@ -5,11 +5,11 @@ import type { Micros } from '../../market/event.ts'
 import type { Topic } from '../../market/topic.ts'
 import type { Page, StoredBook } from '../../store/store.ts'
 import type { GatewayPorts } from '../gateway.ts'
-import { imageBefore, lateEvent } from '../late.ts'
+import { lateEvent } from '../late.ts'
 import type { TopicFeed } from './topic-feed.ts'
 import type { Missing, TopicUpstream, Upstream } from './upstream.ts'
 
-/** How long to wait for more, where the store had no more: within half of the delay, so that nothing is later still. */
+/** From one read to the next, where the store had no more: half of the delay, so that nothing is later still. */
 const MIN_PAUSE_MS = 200
 const MAX_PAUSE_MS = 10_000
 const RETRY_MS = 1_000
@@ -20,7 +20,7 @@ const RETRY_MS = 1_000
  * grow with the delay. One for each topic and delay that somebody follows.
  */
 export class LateTopic implements TopicUpstream {
-  readonly #ports: Pick<GatewayPorts, 'store' | 'now' | 'log'>
+  readonly #ports: Pick<GatewayPorts, 'now' | 'log'>
   readonly #present: Upstream
   readonly #topic: Topic
   readonly #delayMs: number
@@ -28,12 +28,7 @@ export class LateTopic implements TopicUpstream {
   readonly #start: Micros
   #closed = false
 
-  constructor(
-    ports: Pick<GatewayPorts, 'store' | 'now' | 'log'>,
-    present: Upstream,
-    topic: Topic,
-    delayMs: number,
-  ) {
+  constructor(ports: Pick<GatewayPorts, 'now' | 'log'>, present: Upstream, topic: Topic, delayMs: number) {
     this.#ports = ports
     this.#present = present
     this.#topic = topic
@@ -53,7 +48,7 @@ export class LateTopic implements TopicUpstream {
   }
 
   image(topic: Topic): Promise<TopicImage | undefined> {
-    return imageBefore(this.#ports.store, topic, this.#end)
+    return this.#present.imageBefore(topic, this.#end)
   }
 
   async since(topic: Topic, after: Place): Promise<readonly EncodedEvent[] | undefined> {
@@ -96,9 +91,12 @@ export class LateTopic implements TopicUpstream {
     while (!this.#closed) {
       try {
         await this.#standing(feed)
+        const readAt = performance.now()
         const { items, next } = await this.#present.history(this.#topic, feed.receivedTime || this.#start)
         for (const event of items) await this.#release(event, feed)
-        if (next === null && !this.#closed) await pause(waitMs)
+        // What came since it was read is not older than what was released meanwhile.
+        const wait = readAt + waitMs - performance.now()
+        if (next === null && wait > 0 && !this.#closed) await pause(wait)
       } catch (error) {
         this.#ports.log.warn({ topic: this.#topic.id, error: String(error) }, 'a late topic cannot be read')
         await pause(RETRY_MS)

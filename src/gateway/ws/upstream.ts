@@ -6,6 +6,7 @@ import type { Micros } from '../../market/event.ts'
 import type { Topic } from '../../market/topic.ts'
 import type { Page, StoredBook } from '../../store/store.ts'
 import type { GatewayPorts } from '../gateway.ts'
+import { imageBefore } from '../late.ts'
 
 /** Reads of cache and store under way at a time, whatever the number of topics that need one; the others wait. */
 const MAX_READS = 16
@@ -52,6 +53,11 @@ export class Upstream {
 
   image(topic: Topic): Promise<TopicImage | undefined> {
     return this.#read(() => this.#ports.cache.image(topic))
+  }
+
+  /** As it was before a time, as the store has it; its events are flagged `delayed`. */
+  imageBefore(topic: Topic, before: Micros): Promise<TopicImage | undefined> {
+    return this.#read(() => imageBefore(this.#ports.store, topic, before))
   }
 
   /** What the cache has after a place; undefined where that does not reach back to it, or it is away. */
