@@ -176,7 +176,8 @@ export class Lane {
       this.attempt = 0
       this.#host.changed(this)
     }
-    if (age >= current.maxAgeMs) this.replace('connection is near its greatest age')
+    // A venue cuts what is old; what polls it cannot.
+    if (age >= current.maxAgeMs && !current.link.polls) this.replace('connection is near its greatest age')
     this.#liveness.sweep(current, time)
   }
 
