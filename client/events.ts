@@ -59,7 +59,7 @@ export interface Unrecovered {
   readonly last: Position
 }
 
-/** The gateway missed events of the topic itself: it goes on from its newest value or a snapshot. */
+/** The topic begins anew, with its newest value or a snapshot: the source built its book anew, or the gateway missed events. */
 export type Resync = wire.ResyncMessage
 
 /** What interrupts a topic stands in its stream, in its place. */

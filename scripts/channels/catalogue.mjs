@@ -185,7 +185,7 @@ export const PAGES = [
 export const GAP = {
   payloads: ['gap'],
   about:
-    'A hole in the topic in which it stands: what lay between `fromTime` and `toTime` is not known, or came from elsewhere (`repairedBy`). It is an event as any other: numbered, stored, sent in its place. `resync` is something else: the gateway missed what the source did send.',
+    'A hole in the topic in which it stands: what lay between `fromTime` and `toTime` is not known, or came from elsewhere (`repairedBy`). It is an event as any other: numbered, stored, sent in its place. `resync` is a message of the gateway, without a number: a topic goes on from its newest value or a snapshot, as a book does after a gap, and as any topic does of which the gateway missed what the source did send.',
   follows:
     'A gap says what the *source* missed; `seq`, `prev` and `prevSent` say whether the *client* did. When the venue gives again what is missing, those events follow, flagged `backfilled`, and then the gap once more with `repairedBy`.',
   recording: {

@@ -93,9 +93,10 @@ class Reader {
   }
 }
 
-async function residentBytes(url: string): Promise<number> {
+/** What a node says of its process. */
+async function metric(url: string, name: 'resident_memory_bytes' | 'cpu_seconds_total'): Promise<number> {
   const text = await (await fetch(`${url}/metrics`)).text()
-  return Number(text.match(/^process_resident_memory_bytes (\S+)$/m)![1])
+  return Number(text.match(new RegExp(`^process_${name} (\\S+)$`, 'm'))![1])
 }
 
 const mib = (bytes: number) => `${Math.round(bytes / 1_048_576)} MiB`
@@ -126,10 +127,11 @@ await withEngines(['timescale', 'kafka', 'redis'], ({ timescale, kafka, redis })
         readers.push(reader)
         return reader
       }
-      const before = await residentBytes(url)
+      const before = await metric(url, 'resident_memory_bytes')
+      const cpuBefore = await metric(url, 'cpu_seconds_total')
       let most = before
       const watch = (async () => {
-        for (; watching; await sleep(250)) most = Math.max(most, await residentBytes(url))
+        for (; watching; await sleep(250)) most = Math.max(most, await metric(url, 'resident_memory_bytes'))
       })()
 
       const began = performance.now()
@@ -141,7 +143,7 @@ await withEngines(['timescale', 'kafka', 'redis'], ({ timescale, kafka, redis })
         if (slow.events < enough) return
         enough = slow.events + 200
         slow.socket.pause()
-        setTimeout(() => slow.socket.resume(), 300)
+        setTimeout(() => slow.socket.resume(), 1_000)
       })
       await until(
         () => fast.lives > 0,
@@ -150,6 +152,7 @@ await withEngines(['timescale', 'kafka', 'redis'], ({ timescale, kafka, redis })
       )
       const liveMs = performance.now() - began
       const atLive = fast.events
+      const cpu = (await metric(url, 'cpu_seconds_total')) - cpuBefore
       // It goes on live: every topic is in its new epoch.
       await until(() => [...fast.heads.values()].every(([epoch]) => epoch > begin), 30_000)
       const then = fast.events
@@ -158,7 +161,7 @@ await withEngines(['timescale', 'kafka', 'redis'], ({ timescale, kafka, redis })
       await watch
       console.log(
         `from: ${OF_EACH * SYMBOLS.length} events recorded in ${Math.round(recordingMs)} ms; ` +
-          `live after ${atLive} events in ${Math.round(liveMs)} ms (${Math.round(atLive / (liveMs / 1_000))} a second), ` +
+          `live after ${atLive} events in ${Math.round(liveMs)} ms (${cpu.toFixed(1)} s of the gateway's CPU), ` +
           `${fast.events} in all, meanwhile a slow client took ${slow.events}; ` +
           `resident memory of the gateway ${mib(before)}, at most ${mib(most)}`,
       )

@@ -1,6 +1,6 @@
 import { DepthView } from '../../market/depth-view.ts'
 import type { EncodedEvent } from '../../market/encoded-event.ts'
-import type { BookPayload } from '../../market/event.ts'
+import type { BookPayload, Gap } from '../../market/event.ts'
 import { bookChecksum } from '../../market/order-book.ts'
 import { bookBody } from './book-body.ts'
 import { Outgoing, type Position } from './outgoing.ts'
@@ -28,6 +28,8 @@ export class BookView extends View {
   #waiting = 0
   #anew = false
   readonly #spacing: Spacing | undefined
+  /** Why the source lost its book; told when it has built it anew. */
+  #lost: string | undefined
   /** Event time of the last delta with a checksum. */
   #provenAt = 0
   #snapshot: { readonly of: EncodedEvent; readonly body: Buffer } | undefined
@@ -57,8 +59,16 @@ export class BookView extends View {
     // A delta of a book that is not known says nothing: the next snapshot does.
     if (!book) {
       this.#forget()
-      if (event.type !== 'orderbook') this.send(event, undefined, event.bytes)
-    } else if (!this.#levels) this.send(event, BOOK_SLOT, event.bytes)
+      if (event.type === 'orderbook') return
+      this.#lost = (event.payload as Gap).reason
+      this.send(event, undefined, event.bytes)
+      return
+    }
+    if (this.#lost !== undefined) {
+      this.resync(`the source built its book anew: ${this.#lost}`)
+      this.#lost = undefined
+    }
+    if (!this.#levels) this.send(event, BOOK_SLOT, event.bytes)
     else {
       this.#waiting++
       if ((event.payload as BookPayload).kind === 'snapshot') this.#anew = true
@@ -90,6 +100,7 @@ export class BookView extends View {
   reload(_before: Position): void {
     const { book } = this.feed
     this.#forget()
+    this.#lost = undefined
     if (!book) return
     this.#levels?.reset(book.levels)
     this.#at = book.last

@@ -92,7 +92,7 @@ describe('a book at a depth', () => {
           client.socket.terminate()
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 60, endOnFailure: true },
     )
   })
 
@@ -183,7 +183,7 @@ describe('a book at a depth', () => {
     expect(client.frames.at(-1)).toBe(other.frames.at(-1))
   })
 
-  it('is not served after a gap until the next snapshot', async () => {
+  it('is not served after a gap until the next snapshot, before which resync is told', async () => {
     const topic = await carryBook()
     await gateway.publish(topic, book('snapshot', [['9', '1']], []))
     const client = await gateway.client({ tier: 'premium' })
@@ -202,9 +202,14 @@ describe('a book at a depth', () => {
     await gateway.publish(topic, book('snapshot', [['8', '2']], []))
     await late.next((message) => message.kind === 'snapshot')
     expect(late.ofType('orderbook').map((m) => [m.seq, m.bids])).toEqual([[4, [['8', '2']]]])
-    expect(client.ofType('orderbook').map((m) => [m.seq, m.prev])).toEqual([
-      [1, undefined],
-      [4, 2],
+    expect(client.messages.slice(1).map((m) => [m.type, m.seq, m.prev])).toEqual([
+      ['orderbook', 1, undefined],
+      ['gap', 2, undefined],
+      ['resync', undefined, undefined],
+      ['orderbook', 4, 2],
+    ])
+    expect(client.ofType('resync')).toEqual([
+      { type: 'resync', topic: topic.publicId, reason: 'the source built its book anew: checksum' },
     ])
   })
 
