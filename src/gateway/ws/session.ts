@@ -16,6 +16,8 @@ const MAX_UNAUTHENTICATED_BYTES = 16 * 1_024
 /** Messages that wait to be handled, and their bytes; beyond either the client floods. */
 const MAX_QUEUED = 1_024
 const MAX_QUEUED_BYTES = 4 * 1_048_576
+/** While it is found out who is there. */
+const MAX_UNAUTHENTICATED_QUEUED_BYTES = 512 * 1_024
 /** Within ten seconds: refusals for the rate, beyond the tier's own commands, and messages that were wrong. */
 const WINDOW_MS = 10_000
 const MAX_REFUSED = 50
@@ -116,16 +118,20 @@ export class Session implements Client {
   }
 
   #receive(data: Buffer, binary: boolean): void {
-    const anybody = !this.#identity || this.#identity.anonymous
-    if (anybody && data.length > MAX_UNAUTHENTICATED_BYTES)
-      this.connection.close(1009, 'at most 16 KiB before authentication')
-    else this.#enqueue(() => this.#handle(this.connection.encoding.command(data, binary)), data.length)
+    this.#enqueue(async () => {
+      // When it is its turn: it may have come while a credential that goes before it was looked at.
+      const anybody = !this.#identity || this.#identity.anonymous
+      if (anybody && data.length > MAX_UNAUTHENTICATED_BYTES)
+        this.connection.close(1009, 'at most 16 KiB before authentication')
+      else await this.#handle(this.connection.encoding.command(data, binary))
+    }, data.length)
   }
 
   /** Messages are handled one after the other: an answer never overtakes an earlier one. */
   #enqueue(task: () => Promise<void>, bytes = 0): void {
     this.#queuedBytes += bytes
-    if (++this.#queued > MAX_QUEUED || this.#queuedBytes > MAX_QUEUED_BYTES)
+    const maxBytes = this.#identity ? MAX_QUEUED_BYTES : MAX_UNAUTHENTICATED_QUEUED_BYTES
+    if (++this.#queued > MAX_QUEUED || this.#queuedBytes > maxBytes)
       this.#end('rate-limited', 'too many messages at once')
     if (!this.connection.open) return
     this.#work = this.#work
