@@ -8,7 +8,7 @@ import type { Page, StoredBook } from '../../store/store.ts'
 import type { GatewayPorts } from '../gateway.ts'
 import { imageBefore } from '../late.ts'
 
-/** Reads of cache and store under way at a time, whatever the number of topics that need one; the others wait. */
+/** Reads of the cache, and reads of the store, under way at a time, whatever the number of topics that need one. */
 const MAX_READS = 16
 /** Events asked of the store at a time. */
 const PAGE = 2_000
@@ -30,9 +30,9 @@ export type TopicUpstream = Pick<
 export class Upstream {
   readonly #ports: Pick<GatewayPorts, 'cache' | 'store'>
   #feed: CacheFeed | undefined
-  #reading = 0
-  /** As many as there are feeds. */
-  readonly #waiting: (() => void)[] = []
+  readonly #cacheReads = new Turns()
+  /** Apart: a store that is slow, or asked for much, keeps nobody from what the cache has. */
+  readonly #storeReads = new Turns()
 
   constructor(ports: Pick<GatewayPorts, 'cache' | 'store'>) {
     this.#ports = ports
@@ -52,17 +52,17 @@ export class Upstream {
   }
 
   image(topic: Topic): Promise<TopicImage | undefined> {
-    return this.#read(() => this.#ports.cache.image(topic))
+    return this.#cacheReads.take(() => this.#ports.cache.image(topic))
   }
 
   /** As it was before a time, as the store has it; its events are flagged `delayed`. */
   imageBefore(topic: Topic, before: Micros): Promise<TopicImage | undefined> {
-    return this.#read(() => imageBefore(this.#ports.store, topic, before))
+    return this.#storeReads.take(() => imageBefore(this.#ports.store, topic, before))
   }
 
   /** What the cache has after a place; undefined where that does not reach back to it, or it is away. */
   since(topic: Topic, after: Place): Promise<readonly EncodedEvent[] | undefined> {
-    return this.#read(() => this.#ports.cache.since(topic, after).catch(() => undefined))
+    return this.#cacheReads.take(() => this.#ports.cache.since(topic, after).catch(() => undefined))
   }
 
   /**
@@ -74,7 +74,7 @@ export class Upstream {
     const events = await this.since(topic, after)
     if (events && events.length > 0) return { events, by: 'cache' }
     if (receivedTime === 0) return undefined
-    const stored = await this.#read(() => this.#stored(topic, after, receivedTime))
+    const stored = await this.#storeReads.take(() => this.#stored(topic, after, receivedTime))
     return stored && stored.length > 0 ? { events: stored, by: 'store' } : undefined
   }
 
@@ -88,12 +88,12 @@ export class Upstream {
 
   /** Stored events from a time on, oldest first; `cursor`: as the page before gave it. */
   history(topic: Topic, from: Micros, cursor?: string): Promise<Page<EncodedEvent>> {
-    return this.#read(() => this.#page(topic, from, HISTORY_PAGE, cursor))
+    return this.#storeReads.take(() => this.#page(topic, from, HISTORY_PAGE, cursor))
   }
 
   /** The book as it stood at a time, as the store has it. */
   bookAt(topic: Topic, at: Micros): Promise<StoredBook | undefined> {
-    return this.#read(() => this.#ports.store.bookAt(topic, at))
+    return this.#storeReads.take(() => this.#ports.store.bookAt(topic, at))
   }
 
   /**
@@ -101,7 +101,8 @@ export class Upstream {
    * before its event. Undefined: the place, or what follows it, lies before `oldest`, or the store has neither.
    */
   async locate(topic: Topic, place: Place, oldest: Micros, newest: Micros): Promise<Micros | undefined> {
-    const first = async (from: Micros) => (await this.#read(() => this.#page(topic, from, 1))).items[0]
+    const first = async (from: Micros) =>
+      (await this.#storeReads.take(() => this.#page(topic, from, 1))).items[0]
     const begin = await first(oldest)
     if (!begin) return undefined
     if (isAfter(begin, place)) return goesOn(place, begin) ? oldest : undefined
@@ -128,8 +129,14 @@ export class Upstream {
       .map((event) => decodeEvent(topic, Buffer.from(event.body)))
     return { items, next: page.next }
   }
+}
 
-  async #read<T>(read: () => Promise<T>): Promise<T> {
+/** Lets `MAX_READS` run at a time; the others wait, as many as there are feeds and catch-ups. */
+class Turns {
+  #reading = 0
+  readonly #waiting: (() => void)[] = []
+
+  async take<T>(read: () => Promise<T>): Promise<T> {
     if (this.#reading >= MAX_READS) await new Promise<void>((go) => this.#waiting.push(go))
     else this.#reading++
     try {

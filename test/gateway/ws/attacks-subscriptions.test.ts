@@ -224,6 +224,30 @@ describe('a resume', () => {
     attacker.socket.close()
   })
 
+  it('that keeps the store busy keeps nobody from joining what the cache has', async () => {
+    const cache = createMemoryCache()
+    cache.since = async () => undefined
+    let asked = 0
+    const history = () => {
+      asked++
+      return new Promise<never>(() => {})
+    }
+    const busy = await new TestGateway({ cache, history }).start()
+    const names = Array.from({ length: 100 }, (_, n) => `S${n}`)
+    for (const symbol of names) await busy.publish(busy.carry('venue', 'trades', symbol), trade(1))
+    await busy.publish(busy.carry('venue', 'ticker', 'A'), ticker('1'))
+    const attacker = await busy.client({ tier: 'premium' })
+    const positions = Object.fromEntries(names.map((symbol) => [`venue|trades|${symbol}`, [1_000, 0]]))
+    attacker.send({ type: 'subscribe', channel: 'trades', symbols: ['*'], resume: positions })
+    while (asked < 16) await pause(5)
+    const victim = await busy.client({ tier: 'institutional' })
+    await victim.ask({ type: 'subscribe', channel: 'ticker', symbols: ['A'] }, 'subscribed')
+    await victim.next(({ type }) => type === 'ticker')
+    expect(asked).toBe(16)
+    attacker.socket.terminate()
+    await busy.stop()
+  })
+
   it('with many positions, sent while the key is looked up, is no message of a stranger', async () => {
     const { identify } = gateway.auth
     gateway.auth.identify = async (credential, address) => {
