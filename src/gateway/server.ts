@@ -18,6 +18,8 @@ import { validatorCompiler } from './validation.ts'
 
 const BODY_LIMIT = 256 * 1_024
 const REQUEST_TIMEOUT_MS = 30_000
+/** Without a byte in or out. Longer than any wait for the store; who stops reading an answer holds it no longer. */
+const IDLE_TIMEOUT_MS = 120_000
 
 /** The HTTP server, not yet listening. `plugins` are registered beside the REST routes (the WebSocket endpoints). */
 export async function createServer(
@@ -49,6 +51,7 @@ function bareServer(log: Log): FastifyInstance {
     bodyLimit: BODY_LIMIT,
     // A slow request may not hold a connection for longer.
     requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: IDLE_TIMEOUT_MS,
     http: { headersTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: 5_000 },
     forceCloseConnections: true,
     return503OnClosing: false,

@@ -334,6 +334,26 @@ describe('on a real socket', () => {
     slow.close()
   })
 
+  it('an answer that nobody reads ends, after two minutes', async () => {
+    expect(gateway.server.server.timeout).toBe(120_000)
+    const server = createServer((_request, response) => {
+      const more = () => {
+        while (response.write('x'.repeat(65_536)));
+      }
+      response.on('drain', more)
+      more()
+    })
+    server.setTimeout(200).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const stuck = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    stuck.on('error', () => {})
+    const [connection] = await once(server, 'connection')
+    stuck.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    stuck.pause()
+    await once(connection, 'close')
+    server.close()
+  })
+
   it('a WebSocket on another path gets 404, and its connection ends', async () => {
     const upgrade =
       'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='
