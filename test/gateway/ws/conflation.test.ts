@@ -292,7 +292,7 @@ describe('a conflated book', () => {
               await publish({ type: 'gap', channel: 'orderbook', reason: 'x', fromTime: 1, toTime: 2 })
             } else if (kind === 'snapshot' || !known) {
               known = true
-              await book('snapshot', bids.concat(whole('bids').slice(20)), asks.filter(isLevel))
+              await book('snapshot', [...bids, ...whole('bids').slice(20)], asks.filter(isLevel))
             } else await book('delta', bids, asks)
           }
           await book('snapshot', [['99.50', '1.50']], [['101.00', '7.50']])
