@@ -72,8 +72,9 @@ describe('a book at a depth', () => {
               ),
             )
           }
-          await client.next((message) => message.type === 'orderbook')
-          await client.settled()
+          // Whatever its depth, this changes it.
+          await act(book('snapshot', [['99.50', '7.25']], [['100.50', '7.25']]))
+          await until(() => client.ofType('orderbook').at(-1)?.seq === after.size)
           const levels = depth === 'full' ? 1_000 : depth
           let before: Said | undefined
           for (const message of client.ofType('orderbook')) {
