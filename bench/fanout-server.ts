@@ -43,6 +43,8 @@ export interface Sent {
 interface Target {
   readonly port: number
   deliver(bursts: readonly (readonly EncodedEvent[])[]): void
+  /** Called right after `deliver`: resolves when that is written, so that nothing is joined with it. */
+  written(): Promise<unknown>
 }
 
 export const now = () => Math.round((performance.timeOrigin + performance.now()) * 1_000)
@@ -72,9 +74,9 @@ async function atRate(count: number, rate: number, deliver: (count: number) => v
 }
 
 /** Each is over before the next; now and then a rest, so that the clients keep up. */
-async function inTurn(count: number, deliver: (index: number) => void): Promise<void> {
+async function inTurn(count: number, deliver: (index: number) => Promise<unknown>): Promise<void> {
   for (let index = 0; index < count; index++) {
-    deliver(index)
+    await deliver(index)
     await nextTurn()
     await nextTurn()
     if (index % 8 === 7) await turn(1)
@@ -121,7 +123,11 @@ async function bareServer(join: boolean): Promise<Target> {
         socketOf(client).write(frames.length === 1 ? frames[0]! : Buffer.concat(frames))
     }
   }
-  return { port: (server.address() as AddressInfo).port, deliver: (bursts) => deliver(bursts.flat()) }
+  return {
+    port: (server.address() as AddressInfo).port,
+    deliver: (bursts) => deliver(bursts.flat()),
+    written: async () => {},
+  }
 }
 
 const ALL: Entitlement = {
@@ -154,7 +160,8 @@ export async function hubServer(symbols: number): Promise<Target> {
   } as unknown as GatewayPorts
   // No pings: every byte is counted. Facts are told as in the real program, where metrics listen.
   const hub = createHub(ports, { pingMs: 3_600_000 })
-  signals.framesSent.on(() => {})
+  let told = () => {}
+  signals.framesSent.on(() => told())
   const server = fastify()
   await server.register(webSocketRoutes(ports, hub))
   await server.listen({ port: 0, host: '127.0.0.1' })
@@ -164,6 +171,10 @@ export async function hubServer(symbols: number): Promise<Target> {
     deliver: (bursts) => {
       for (const burst of bursts) void cache.apply(burst)
     },
+    written: () =>
+      new Promise<void>((resolve) => {
+        told = resolve
+      }),
   }
 }
 
@@ -210,7 +221,10 @@ export async function beServer(mode: Mode, symbols: number): Promise<void> {
     }
     const bursts = make(load.bursts)
     began = process.cpuUsage()
-    await inTurn(load.bursts, (index) => deliver([bursts[index]!]))
+    await inTurn(load.bursts, (index) => {
+      deliver([bursts[index]!])
+      return target.written()
+    })
     return { ...sent, lateMs: 0 }
   }
   const cpu = () => {

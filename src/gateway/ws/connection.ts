@@ -174,10 +174,11 @@ export class Connection implements Sender {
       signals.clientDisconnected.emit({ endpoint: this.endpoint, tier: this.#tier, code })
   }
 
-  write(bytes: Buffer): void {
-    if (!this.open) return
-    this.#socket.write(bytes)
-    if (this.#socket.writableLength > 0 && this.#stalledAt === undefined) this.#watch(performance.now())
+  /** False: so much waits that it may be behind now. */
+  write(bytes: Buffer): boolean {
+    if (!this.open || this.#socket.write(bytes)) return true
+    if (this.#stalledAt === undefined) this.#watch(performance.now())
+    return false
   }
 
   #watch(now: number): void {
@@ -248,7 +249,7 @@ export class Connection implements Sender {
     if (!this.open) return
     const { pingMs, stalledMs, backlogBytes } = this.#limits
     if (this.#socket.writableLength === 0) this.#stalledAt = undefined
-    else if (this.#taken - this.#takenThen > backlogBytes) this.#watch(now)
+    else if (this.#stalledAt === undefined || this.#taken - this.#takenThen > backlogBytes) this.#watch(now)
     if (this.#stalledAt !== undefined && now - this.#stalledAt > stalledMs) this.tooSlow()
     else if (now - this.#answeredAt > 2.5 * pingMs) this.close(4201, 'no pong')
     else if (now - this.#pingedAt >= pingMs) {

@@ -57,16 +57,19 @@ export class Group implements Taker, Sender {
     const frameCount = this.#batch ? 1 : items.length
     const encoding = this.#batch ? this.#encoding.plain : this.#encoding
     let shared: Buffer | undefined
+    let sharing = 0
     for (const member of this.members) {
-      let bytes: Buffer
-      if (member.differs(items)) bytes = this.#bytes(member.framesOf(items, sentTime, encoding))
-      else {
+      if (member.differs(items)) {
+        const bytes = this.#bytes(member.framesOf(items, sentTime, encoding))
+        member.write(bytes)
+        this.#fanout.sent(frameCount, bytes.length, this.#encoding)
+      } else {
         shared ??= this.#shared(items, sentTime)
-        bytes = shared
+        member.write(shared)
+        sharing++
       }
-      member.write(bytes)
-      this.#fanout.sent(frameCount, bytes.length, this.#encoding)
     }
+    if (shared) this.#fanout.sent(frameCount * sharing, shared.length * sharing, this.#encoding)
   }
 
   #bytes(frames: readonly Buffer[]): Buffer {

@@ -52,6 +52,8 @@ export class Outbox implements Taker, Sender, Member {
   /** What was sent last: of own views, and of the group's where it is not what the group was sent. */
   readonly #positions = new Map<View, Position | undefined>()
   #group: Group | undefined
+  /** In a group there is a position of its own: asked at each write. */
+  #apart = false
   /** Of all but the group it is in, of which `#joinedAt` was sent before it came. */
   #events = 0
   #joinedAt = 0
@@ -159,14 +161,13 @@ export class Outbox implements Taker, Sender, Member {
   }
 
   write(bytes: Buffer): void {
-    this.#connection.write(bytes)
-    if (this.#behind || this.#pacer || !this.#connection.behind) return
+    if (this.#connection.write(bytes) || this.#behind || this.#pacer || !this.#connection.behind) return
     this.#behind = true
     this.#fanout.afterFlush(() => this.#settle())
   }
 
   differs(items: readonly ViewItem[]): boolean {
-    return this.#positions.size > 0 && items.some((item) => this.#positions.has(item.view))
+    return this.#apart && items.some((item) => this.#positions.has(item.view))
   }
 
   framesOf(items: readonly ViewItem[], sentTime: Micros, encoding: Encoding): Buffer[] {
@@ -174,6 +175,7 @@ export class Outbox implements Taker, Sender, Member {
       if (!this.#positions.has(item.view)) return item.sharedFrame(sentTime, encoding)
       const frame = item.frameAfter(this.#positions.get(item.view), sentTime, this.encoding)
       this.#positions.delete(item.view)
+      this.#apart = this.#positions.size > 0
       return frame
     })
   }
@@ -269,6 +271,7 @@ export class Outbox implements Taker, Sender, Member {
       if (samePosition(this.#positions.get(view), view.last)) this.#positions.delete(view)
     }
     this.#own.clear()
+    this.#apart = this.#positions.size > 0
     this.#group = this.#groups.join(this, this.#views, this.#batch, this.#connection.encoding)
     this.#joinedAt = this.#group.events
   }
