@@ -42,6 +42,7 @@ const isProblem = (answer: Answer, status: number) => {
 describe('a body', () => {
   const bodies: readonly (readonly ['POST' | 'PUT', string, Record<string, unknown>])[] = [
     ['POST', '/admin/keys', { tenant: 'a', tier: 'basic' }],
+    ['POST', '/admin/grants', { tenant: 'default', source: 'closed' }],
     ['PUT', '/admin/tenants/default', { tier: 'institutional' }],
     ...(['connect', 'disconnect', 'subscribe', 'unsubscribe', 'rotate'] as const).map(
       (act) =>
