@@ -16,6 +16,17 @@ function topicOf({ type, source, channel, symbol }: Message): string {
   return `${source}|${type === 'gap' ? channel : CHANNEL_OF.get(type!)}|${symbol}`
 }
 
+/** What is younger came live, or as good as. */
+const YOUNG_MS = 2_000
+
+/** What may be waited for on a connection. */
+interface Stay {
+  /** The first event. */
+  readonly came: Promise<unknown>
+  /** What was missed is there. */
+  readonly caughtUp: Promise<unknown>
+}
+
 /**
  * A client that is cut off again and again, and comes back with nothing but the positions that it holds itself. Of each
  * event it checks by `seq`, `prev` and `prevSent` that it follows the one before, and of each checksum that its book has
@@ -27,6 +38,8 @@ export class Resumer {
   /** What no client may ever see, a sentence each. */
   readonly faults: string[] = []
   events = 0
+  /** `receivedTime` of the event that came last. */
+  #newest = 0
   /** Positions that were sent with a subscription. */
   resumed = 0
   /** Topics that the gateway could not go on with, as often as it said so. */
@@ -48,8 +61,8 @@ export class Resumer {
     return this.#heads.get(topic)
   }
 
-  /** One connection, from where it stands until `ends` resolves, told when something came; then it is cut. */
-  async stay(url: string, ends: (came: Promise<unknown>) => Promise<unknown>): Promise<void> {
+  /** One connection, from where it stands until `ends` resolves; then it is cut. */
+  async stay(url: string, ends: (stay: Stay) => Promise<unknown>): Promise<void> {
     const client = new Client(`${url}/ws`, this.#headers)
     client.socket.on('message', () => {
       for (const message of client.messages.splice(0)) {
@@ -59,15 +72,18 @@ export class Resumer {
       }
     })
     const before = this.events
-    const came = new Promise<void>((done) =>
-      client.socket.on('message', () => {
-        if (this.events > before) done()
-      }),
-    )
+    const when = (is: () => boolean) =>
+      new Promise<void>((done) =>
+        client.socket.on('message', () => {
+          if (is()) done()
+        }),
+      )
+    const came = when(() => this.events > before)
+    const caughtUp = when(() => this.events > before && this.#newest > (Date.now() - YOUNG_MS) * 1_000)
     client.socket.on('open', () => {
       for (const command of this.#commands()) client.send(command)
     })
-    await Promise.race([ends(came), client.closed])
+    await Promise.race([ends({ came, caughtUp }), client.closed])
     client.socket.terminate()
     await client.closed
   }
@@ -113,6 +129,7 @@ export class Resumer {
     else if (!follows(event, head)) this.faults.push(`${topic}: ${place} came after ${head}`)
     runs.at(-1)!.push(place)
     this.events++
+    this.#newest = event.receivedTime as number
     this.#heads.set(topic, place)
     if (event.type === 'orderbook') this.#book(topic, event)
   }
