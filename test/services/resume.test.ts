@@ -58,7 +58,7 @@ function faultsOf(topic: string, client: Resumer, stored: readonly Place[]): str
   const runs = client.runs.get(topic) ?? []
   const faults: string[] = []
   const rank = new Map(stored.map((place, at) => [String(place), at]))
-  const isCut = topic.includes('|orderbook|')
+  const isCut = topic.includes('|orderbook|') || (topic.includes('|ticker|') && client.slows > 0)
   // Events of a source come unasked: without a position, from now on.
   const isWhole = !isCut && (client.head(topic) || !topic.includes('|source|'))
   let before = -1
@@ -165,7 +165,7 @@ await withEngines(['timescale', 'kafka', 'redis'], ({ timescale, kafka, redis })
           `resume, seed ${SEED}: ${cuts} cuts of ${CLIENTS} clients in ${seconds.toFixed(1)} s; ` +
             `stored ${events} events of ${stored.size} topics in ${epochs} epochs; clients were sent ${sum((c) => c.events)}; ` +
             `positions resumed ${sum((c) => c.resumed)}, unrecovered ${phases.join(', ')}; ` +
-            `resyncs ${sum((c) => c.resyncs)}, refused ${sum((c) => c.refusals)}; ` +
+            `resyncs ${sum((c) => c.resyncs)}, refused ${sum((c) => c.refusals)}, slow ${sum((c) => c.slows)}; ` +
             `book checksums right ${sum((c) => c.verified)}`,
         )
         const faults = clients.flatMap((client) => [
