@@ -174,7 +174,11 @@ async function throughput(scenario: Scenario): Promise<Outcome> {
 }
 
 function burstsOf({ load, clients, symbols, each }: Scenario, mode: Mode): number {
-  if (load.rate !== undefined) return Math.round(load.rate * (values.quick ? 0.2 : Number(values.seconds)))
+  if (load.rate !== undefined) {
+    const seconds = values.quick ? 0.2 : Number(values.seconds)
+    // It falls behind from the first second on.
+    return Math.round(load.rate * seconds * (mode === 'ws.send loop' ? 0.2 : 1))
+  }
   const deliveries = mode === 'ws.send loop' ? DELIVERIES_OF_LOOP : DELIVERIES
   return Math.ceil((deliveries * (values.quick ? 0.01 : 1)) / ((load.events * clients * each) / symbols))
 }

@@ -3,7 +3,7 @@
  * pause their sockets until the hub closes them with 4100; then they come back and resume. In turns with the same load
  * while all read, in one run. The server is a process of its own, the clients that read are raw sockets in another.
  *
- *   npm run bench:slow-readers [-- --clients 1000 --slow 10 --rate 25 --seconds 15 --turns 3] [-- --quick]
+ *   npm run bench:slow-readers [-- --clients 1000 --slow 10 --rate 15 --seconds 15 --turns 3] [-- --quick]
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -20,7 +20,7 @@ const { values } = parseArgs({
   options: {
     clients: { type: 'string', default: '1000' },
     slow: { type: 'string', default: '10' },
-    rate: { type: 'string', default: '25' },
+    rate: { type: 'string', default: '15' },
     seconds: { type: 'string', default: '15' },
     turns: { type: 'string', default: '3' },
     quick: { type: 'boolean', default: false },
