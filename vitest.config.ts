@@ -10,8 +10,8 @@ export default defineConfig({
     hookTimeout: 120_000,
     globalSetup: ['test/database-template.ts'],
     pool: 'forks',
-    // Most tests wait for sockets and timers: one worker a core, where the default leaves a core idle.
-    maxWorkers: 2,
+    // Most tests wait for sockets and timers: with a worker a core two cores are half idle.
+    maxWorkers: 3,
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts'],

@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-/** Every fault at every venue, cuts by the hundred, and a thousand schedules: minutes. `npm run test:faults`. */
+/** Every fault at every venue, cuts by the hundred, a thousand schedules, and processes killed: minutes. `npm run test:faults`. */
 export default defineConfig({
   test: {
     include: ['test/faults/**/*.test.ts'],

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Exchange, type ExchangeFault, startExchange } from '../../src/exchange/exchange.ts'
-import { hurriedConnectors, IMPATIENT } from '../faults/hurry.ts'
-import { BookWatch, TradeWatch } from '../faults/watch.ts'
-import { startUpstream, type Upstream } from './venue-world.ts'
+import { startUpstream, type Upstream } from '../manager/venue-world.ts'
+import { hurriedConnectors, IMPATIENT } from './hurry.ts'
+import { BookWatch, TradeWatch } from './watch.ts'
 
 /** Schedules for each venue; more on request. */
 const RUNS = Number(process.env.SIDES_RUNS ?? 6)

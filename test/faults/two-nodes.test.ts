@@ -12,7 +12,7 @@ import {
   rest,
   startGateway,
   until,
-} from './program.ts'
+} from '../whole/program.ts'
 
 const SYMBOL = 'BTC/USDT'
 const JWT_SECRET = 'the same on all nodes, and of 32 bytes at least'
