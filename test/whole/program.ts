@@ -74,7 +74,7 @@ export class Program {
   }
 
   /** The first line that matches, past or future. */
-  line(pattern: RegExp, timeoutMs = 15_000): Promise<RegExpMatchArray> {
+  line(pattern: RegExp, timeoutMs = 60_000): Promise<RegExpMatchArray> {
     return new Promise((done, fail) => {
       const finish = () => {
         clearTimeout(timer)
