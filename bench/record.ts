@@ -4,7 +4,7 @@
  * same shape, and both are told beside each other. Then the time of typical reads.
  *
  *   npm run bench:record -- [--engine pglite|postgres|timescale] [--url postgresql://…] [--mix all|trades]
- *                           [--events 300000] [--batch 5000]
+ *                           [--events 300000] [--batch 20000]
  *
  * A server is that of `--url`, else of DATABASE_URL; the bench makes a database of its own there and drops it.
  */
@@ -37,7 +37,7 @@ const { values } = parseArgs({
     url: { type: 'string', default: process.env.DATABASE_URL ?? '' },
     mix: { type: 'string', default: 'all' },
     events: { type: 'string', default: '300000' },
-    batch: { type: 'string', default: '5000' },
+    batch: { type: 'string', default: '20000' },
   },
 })
 /** Trades of now: those of long ago would be late for the candles, and refreshed beside. */
