@@ -9,7 +9,7 @@ import type { Place } from './listener.ts'
 import { Resumer, soon } from './resumer.ts'
 
 /** Over all clients. */
-const CUTS = Number(process.env.RESUME_CUTS ?? 200)
+const CUTS = Number(process.env.RESUME_CUTS ?? 60)
 const SEED = Number(process.env.RESUME_SEED ?? Date.now() % 2 ** 32)
 const CLIENTS = 4
 const TOPICS = { trades: 16, orderbook: 4, ticker: 5 }
