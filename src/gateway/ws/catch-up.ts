@@ -16,6 +16,8 @@ const RUN_EVENTS = 500
 const RUN_BYTES = 64 * 1_024
 /** Events looked at between two turns of the event loop. */
 const SLICE = 500
+/** What a client may take with the view at most: it counts as waiting for one that reads slowly. */
+const JOIN_BYTES = 256 * 1_024
 /** Times that cache and store are asked for what comes next; the recorder may still be writing it. */
 const MAX_MISSES = 10
 const RETRY_MS = 200
@@ -127,8 +129,9 @@ export class CatchUp implements FeedReader {
       const chain = this.#upToFeed(events ?? [])
       const end = chain.at(-1) ?? this.#at!
       const reaches = end.epoch === this.feed.epoch && end.seq === this.feed.seq
+      const isShort = chain.length <= SLICE && bytesOf(chain) <= JOIN_BYTES
       // A client that is held back is sent a last write first: what it takes with the view is live.
-      if (reaches && chain.length <= SLICE && (chain.length === 0 || writes > 0 || outbox.prompt))
+      if (reaches && isShort && (chain.length === 0 || writes > 0 || outbox.prompt))
         return this.#join(outbox, chain, joined)
       if (chain.length > 0) {
         await this.#write(outbox, chain)
